@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` shows the main job, `make test` proves the tree is sound.
+# Both build .venv by themselves; nothing is installed outside it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PAIRS  ?= ../shared/real/extraction_1s.json.gz
+
+.PHONY: setup demo test lint docs bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: setup
+	@test -e "$(PAIRS)" || { \
+	  echo "demo: no recorded answers at $(PAIRS)"; \
+	  echo "demo: give your own file of paired answers: make demo PAIRS=answers.json.gz"; \
+	  exit 2; }
+	$(BIN)/crossdraft evaluate --pairs "$(PAIRS)" --nodes 60 --depth 16 --online
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+docs: setup
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/mkdocs build --strict
+
+bench: setup
+	$(BIN)/python benchmarks/suffix_scale.py --pairs "$(PAIRS)" --json benchmarks/results/suffix_scale.json
+	$(BIN)/python benchmarks/suffix_acceptance.py --pairs "$(PAIRS)" --json benchmarks/results/suffix_acceptance.json
+
+clean:
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,155 @@
+"""Reading with clear errors, writing all or nothing.
+
+A file is written under a temporary name in its own folder, synced, then renamed: a reader sees
+the old content or the new, never half of it, whatever interrupts the writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from crossdraft.base.errors import InputError
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+@contextlib.contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; rename it onto `target` if the block succeeds.
+
+    Raises:
+        InputError: the folder does not exist or cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent
+        )
+    except OSError as error:
+        raise InputError(
+            f"cannot write here ({error.strerror})",
+            where=target,
+            expected="a path in an existing, writable folder",
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes private files; results are meant to be read by others.
+        temporary.chmod(0o644)
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; some file systems refuse to sync folders."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_bytes(target: Path, data: bytes) -> None:
+    """Write `data` atomically; gzip it (without a time stamp) if the name ends in `.gz`."""
+    if target.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes(target, text.encode("utf-8"))
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write JSON atomically. NaN is refused: it is not JSON and other readers choke on it."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file, unpacking gzip by its first bytes (never by its name).
+
+    Raises:
+        InputError: missing, a folder, empty, unreadable, or a gzip file that is cut or damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError("no such file", where=path, hint="check the path") from error
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
+    if data[:2] == GZIP_MAGIC:
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError, zlib.error) as error:
+            raise InputError(
+                f"gzip data is cut or damaged ({error})",
+                where=path,
+                expected="a complete gzip file",
+                hint="copy or download the file again",
+            ) from error
+    if not data.strip():
+        raise InputError("the file is empty", where=path)
+    return data
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8 text, plain or gzip.
+
+    Raises:
+        InputError: as `read_bytes`, or the bytes are not UTF-8.
+    """
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"byte {error.start} is not UTF-8", where=path, expected="a UTF-8 text file"
+        ) from error
+
+
+def parse_json(text: str, where: Path, line: int | None = None) -> Any:
+    """Parse JSON and name the place of the first fault.
+
+    Raises:
+        InputError: the text is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise InputError("JSON nested too deeply", where=where) from error
+    except ValueError as error:
+        place = getattr(error, "lineno", 1) if line is None else line
+        raise InputError(
+            f"not valid JSON in line {place} ({error})",
+            where=where,
+            expected="a complete JSON file",
+            hint="was the file cut while it was written or copied?",
+        ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes, or of a folder's file names and bytes in sorted order."""
+    digest = hashlib.sha256()
+    members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for member in members:
+        if path.is_dir():
+            digest.update(member.relative_to(path).as_posix().encode() + b"\0")
+        with member.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

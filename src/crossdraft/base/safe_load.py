@@ -1,0 +1,122 @@
+"""Loading tensors and arrays from files that somebody else wrote.
+
+safetensors is our format. Old `.pt` and pickled `.npy` files are read through restricted
+unpicklers that admit arrays and plain containers only, and name what they refused.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crossdraft.base.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+# What numpy writes when it pickles arrays, under its old and new module names, and the
+# containers of plain data. Nothing here can run code of the file's choosing.
+_ARRAY_GLOBALS = {
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in
+      ("_reconstruct", "scalar")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+}  # fmt: skip
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickler that admits numpy arrays and plain containers."""
+
+    def __init__(self, stream: io.BufferedIOBase, where: Path) -> None:
+        super().__init__(stream)
+        self._where = where
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ARRAY_GLOBALS:
+            return super().find_class(module, name)
+        raise InputError(
+            f"refused to load {module}.{name} from a pickle",
+            where=self._where,
+            expected="numpy arrays and plain containers only",
+            hint="save the data as .npz or .safetensors if you trust its source",
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise InputError(f"refused a persistent reference ({pid!r})", where=self._where)
+
+
+def load_pickled_npy(path: Path) -> Any:
+    """Read a `.npy` file; a pickled object array goes through the restricted unpickler.
+
+    Returns:
+        The array, or for a zero-dimensional object array the object it holds (event clips are
+        stored as one dict of arrays this way).
+
+    Raises:
+        InputError: not a `.npy` file, damaged, or it asks for anything but arrays and containers.
+    """
+    try:
+        with path.open("rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            read_header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            _, _, dtype = read_header(stream)
+            if not dtype.hasobject:
+                stream.seek(0)
+                return np.lib.format.read_array(stream, allow_pickle=False)
+            loaded = _ArrayUnpickler(stream, path).load()
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError("no such file", where=path) from error
+    except Exception as error:  # unpicklers raise nearly anything on damaged bytes
+        raise InputError(
+            f"not a readable .npy file ({type(error).__name__}: {error})", where=path
+        ) from error
+    if isinstance(loaded, np.ndarray) and loaded.ndim == 0:
+        return loaded.item()
+    return loaded
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor] | torch.Tensor:
+    """Read tensors from safetensors or an old `.pt` file, onto the CPU, without running code.
+
+    Raises:
+        InputError: missing, damaged, or a pickle that asks for more than tensors and containers;
+            the message names what was refused.
+    """
+    import torch
+
+    if not path.is_file():
+        raise InputError("no such file", where=path)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded: dict[str, torch.Tensor] | torch.Tensor = torch.load(
+            path, map_location="cpu", weights_only=True
+        )
+        return loaded
+    except pickle.UnpicklingError as error:
+        refused = str(error).split("GLOBAL ")[-1].split(" ")[0] if "GLOBAL" in str(error) else error
+        raise InputError(
+            f"refused to load {refused} from a pickle",
+            where=path,
+            expected="tensors and plain containers only",
+            hint="convert the file to .safetensors if you trust its source",
+        ) from error
+    except Exception as error:  # torch and safetensors raise many kinds on damaged bytes
+        raise InputError(
+            f"not a readable tensor file ({type(error).__name__}: {error})", where=path
+        ) from error

@@ -1,0 +1,59 @@
+"""The program: its commands, and how errors become exit codes.
+
+Exit 0 done, 1 a check failed, 2 the call or its input was wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from crossdraft import __version__
+from crossdraft.base.errors import CrossdraftError
+from crossdraft.cli.convert import convert
+from crossdraft.cli.evaluate import evaluate
+
+app = typer.Typer(
+    name="crossdraft",
+    help="Cross-modal speculative decoding: an event-camera model drafts, a video-language model "
+    "verifies, its answer stays token for token its own.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.command()(evaluate)
+app.command()(convert)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"crossdraft {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def main() -> None:
+    """Run the command line; no traceback of an expected error reaches the user."""
+    try:
+        app()
+    except CrossdraftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output closed it (`| head`); that is not an error of ours.
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,161 @@
+"""Greedy verification replayed against a recorded answer.
+
+The recorded answer is what the target says whatever is drafted, so every verification is known
+without running it. The first forward is the prefill: it emits a token like any other forward, and
+a draft that is ready rides as its tail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from crossdraft.base.tree import Verification
+from crossdraft.decoding.arrival import Arrival, RecordedStream
+from crossdraft.drafters.base import Budget, Context, Drafter
+
+#: Cost of a forward over n tokens relative to one token, T(n)/T(1).
+CostCurve = Callable[[int], float]
+
+
+def flat_cost(_: int) -> float:
+    """The bound in which verifying is free: every forward costs one step."""
+    return 1.0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One answer, replayed to its end.
+
+    Attributes:
+        tokens: tokens of the answer.
+        accepted: accepted drafts of each forward.
+        drafted: proposed nodes of each forward.
+        cost: sum over forwards of T(nodes + 1)/T(1).
+    """
+
+    tokens: int
+    accepted: tuple[int, ...]
+    drafted: tuple[int, ...]
+    cost: float
+
+    @property
+    def forwards(self) -> int:
+        return len(self.accepted)
+
+
+def until_eos(answer: Sequence[int], eos: int) -> tuple[int, ...]:
+    """The answer up to and including its first EOS, where decoding stops."""
+    tokens = tuple(answer)
+    return tokens[: tokens.index(eos) + 1] if eos in tokens else tokens
+
+
+def replay(
+    drafter: Drafter,
+    question: str,
+    answer: Sequence[int],
+    draft_tokens: Sequence[int],
+    budget: Budget,
+    arrival: Arrival,
+    curve: CostCurve = flat_cost,
+) -> Replay:
+    """Decode `answer` with drafts from `drafter`, exactly as the live loop would.
+
+    Args:
+        answer: the target's tokens, ended by EOS or the length limit.
+        draft_tokens: the event model's own answer.
+        curve: cost of a forward by its number of tokens.
+
+    Returns:
+        What each forward accepted. An empty answer takes no forward.
+    """
+    stream = RecordedStream(draft_tokens)
+    drafter.begin(Context(question, stream))
+    accepted: list[int] = []
+    drafted: list[int] = []
+    position, prefill_cost, decode_cost = 0, 0.0, 0.0
+    while position < len(answer):
+        stream.visible = arrival.visible(len(stream), decode_cost, prefill=position == 0)
+        tree = drafter.propose(answer[:position], budget)
+        path = tree.follow(answer[position:])
+        end = position + len(path)
+        drafter.observe(Verification(path, answer[end] if end < len(answer) else None))
+        accepted.append(len(path))
+        drafted.append(len(tree))
+        if position == 0:
+            prefill_cost = curve(len(tree) + 1)
+        else:
+            decode_cost += curve(len(tree) + 1)
+        position = end + 1
+    return Replay(len(answer), tuple(accepted), tuple(drafted), prefill_cost + decode_cost)
+
+
+def rank_of_next(
+    drafter: Drafter,
+    question: str,
+    answer: Sequence[int],
+    draft_tokens: Sequence[int],
+    arrival: Arrival,
+    candidates: int = 5,
+) -> list[int | None]:
+    """Rank of each token of `answer` among the drafter's candidates, given the correct prefix.
+
+    Returns:
+        Per position 0 for the first candidate, up to `candidates` - 1; None where the token is
+        not among them. Plain decoding is the clock: position p is asked before forward p.
+    """
+    stream = RecordedStream(draft_tokens)
+    drafter.begin(Context(question, stream))
+    ranks: list[int | None] = []
+    for position, token in enumerate(answer):
+        decoded = max(0.0, position - 1.0)
+        stream.visible = arrival.visible(len(stream), decoded, prefill=position == 0)
+        ranks.append(_rank(_candidates(drafter, answer[:position], candidates), token))
+    return ranks
+
+
+def rank_without_prefix(
+    drafter: Drafter,
+    question: str,
+    answer: Sequence[int],
+    draft_tokens: Sequence[int],
+    candidates: int = 5,
+) -> list[int | None]:
+    """Rank of each token of `answer` at the same position of an answer that the drafter writes
+    alone, from its own first candidates, with all of the event model's answer to read.
+
+    This is what the seed study called acceptance. Nothing is accepted this way in decoding: one
+    token more or less and every later position counts as wrong.
+    """
+    drafter.begin(Context(question, RecordedStream(draft_tokens)))
+    written: list[int] = []
+    ranks: list[int | None] = []
+    for token in answer:
+        offered = _candidates(drafter, written, candidates)
+        ranks.append(_rank(offered, token))
+        # Drafters that are silent at one position may speak at the next; -1 is no token.
+        written.append(offered[0] if offered else -1)
+    return ranks
+
+
+def first_window(
+    drafter: Drafter,
+    question: str,
+    answer: Sequence[int],
+    draft_tokens: Sequence[int],
+    arrival: Arrival,
+    gamma: int,
+) -> int:
+    """Accepted tokens of the first `gamma` drafts, verified once when the prefill ends."""
+    stream = RecordedStream(draft_tokens)
+    stream.visible = arrival.visible(len(stream), 0.0, prefill=False)
+    drafter.begin(Context(question, stream))
+    return len(drafter.propose((), Budget.chain(gamma)).follow(answer))
+
+
+def _candidates(drafter: Drafter, prefix: Sequence[int], count: int) -> list[int]:
+    return [int(token) for token in drafter.propose(prefix, Budget.next_token(count)).tokens]
+
+
+def _rank(offered: Sequence[int], token: int) -> int | None:
+    return offered.index(token) if token in offered else None

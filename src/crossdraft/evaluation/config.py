@@ -1,0 +1,81 @@
+"""What an evaluation is asked to do, checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from crossdraft.base.errors import InputError
+from crossdraft.drafters.base import Budget
+from crossdraft.drafters.registry import REGISTRY
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class EvaluateConfig(BaseModel):
+    """Resolved options of `crossdraft evaluate`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    pairs: Path
+    """Recorded answers to evaluate on."""
+    drafters: tuple[str, ...] = ()
+    """Drafters asked for; the controls run beside them. Empty: the controls alone."""
+    train_pairs: Path | None = None
+    """Recorded answers of other drives to learn from, instead of folds."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    gap: Annotated[int, Field(ge=0)] = 4
+    """Clips left out between train and test."""
+    gamma: Positive | None = None
+    """Chain length; exclusive with nodes and depth."""
+    nodes: Positive | None = None
+    depth: Positive | None = None
+    online: bool = False
+    """Drafters go on learning from each finished answer."""
+    stride_clips: Positive = 1
+    """Evaluate every n-th clip only: neighbours overlap."""
+    arrived: Literal["clock", "all"] | Annotated[int, Field(ge=0)] = "clock"
+    """How much of the event model's answer may be read."""
+    cost_curve: Path | None = None
+    strict: bool = False
+    """Train and test must not share a question either."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    resamples: Annotated[int, Field(ge=100)] = 2000
+    block_clips: Positive = 20
+    """Clips per bootstrap block where drives are not known."""
+    eos: Annotated[int, Field(ge=0)] = 2
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EvaluateConfig:
+        for name in self.drafters:
+            if name not in REGISTRY:
+                raise ValueError(f"no drafter is called {name!r}; known: {', '.join(REGISTRY)}")
+        if self.gamma is not None and (self.nodes is not None or self.depth is not None):
+            raise ValueError("--gamma asks for a chain, --nodes/--depth for a tree: choose one")
+        if (self.nodes is None) != (self.depth is None):
+            raise ValueError("a tree needs both --nodes and --depth")
+        return self
+
+    @property
+    def budget(self) -> Budget:
+        """The width of every verification; a chain of 5 where nothing was asked for."""
+        if self.nodes is not None and self.depth is not None:
+            return Budget.tree(self.nodes, self.depth)
+        return Budget.chain(self.gamma or 5)
+
+    @classmethod
+    def parse(cls, **options: Any) -> EvaluateConfig:
+        """Build from options.
+
+        Raises:
+            InputError: an option is out of range or options contradict each other.
+        """
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else None
+            message = str(first["msg"]).removeprefix("Value error, ")
+            raise InputError(message, where=name, hint="crossdraft evaluate --help") from error

@@ -1,0 +1,136 @@
+"""From replayed answers to numbers with intervals.
+
+Every metric is a ratio of sums over answers, never a mean of ratios. docs/metrics.md defines each
+one in a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crossdraft.base.result import Estimate
+from crossdraft.decoding.arrival import Arrival
+from crossdraft.decoding.replay import (
+    CostCurve,
+    Replay,
+    first_window,
+    rank_of_next,
+    rank_without_prefix,
+    replay,
+)
+from crossdraft.drafters.base import Budget, Drafter
+from crossdraft.evaluation.bootstrap import BlockBootstrap, Floats
+
+#: Drafts that fit into the target's prefill in the seed study, and so its first verification.
+FIRST_WINDOW = 22
+CANDIDATES = 5
+
+
+@dataclass(frozen=True)
+class AnswerRecord:
+    """What one drafter did on one answer."""
+
+    replay: Replay
+    ranks: tuple[int | None, ...]
+    position_ranks: tuple[int | None, ...]
+    first_window: int
+
+
+def measure(
+    drafter: Drafter,
+    question: str,
+    answer: Sequence[int],
+    draft_tokens: Sequence[int],
+    budget: Budget,
+    arrival: Arrival,
+    curve: CostCurve,
+) -> AnswerRecord:
+    """Run every offline measure of one drafter on one answer."""
+    shared = (drafter, question, answer, draft_tokens)
+    return AnswerRecord(
+        replay(*shared, budget, arrival, curve),
+        tuple(rank_of_next(*shared, arrival, CANDIDATES)),
+        tuple(rank_without_prefix(*shared, CANDIDATES)),
+        first_window(*shared, arrival, FIRST_WINDOW),
+    )
+
+
+def summarise(
+    records: Sequence[AnswerRecord], bootstrap: BlockBootstrap, *, with_cost: bool
+) -> dict[str, Any]:
+    """All metrics of one drafter as plain JSON values."""
+    column = _columns(records)
+    answers, tokens = np.ones(len(records)), column["tokens"]
+    ratios = {
+        "tau": (tokens, column["forwards"]),
+        "alpha": (column["first"], tokens),
+        "top5": (column["top5"], tokens),
+        "first_window": (column["window"], answers),
+        "nothing_accepted": (column["nothing"], answers),
+        "forwards_per_answer": (column["forwards"], answers),
+        "position_match": (column["position_first"], tokens),
+        "position_match_top5": (column["position_top5"], tokens),
+        "drafted_per_forward": (column["drafted"], column["forwards"]),
+    }
+    if with_cost:
+        ratios["tau_per_cost"] = (tokens, column["cost"])
+    estimates = bootstrap.ratio(
+        np.stack([top for top, _ in ratios.values()], axis=1),
+        np.stack([bottom for _, bottom in ratios.values()], axis=1),
+    )
+    summary: dict[str, Any] = {
+        name: estimate.to_json() for name, estimate in zip(ratios, estimates, strict=True)
+    }
+    summary["by_position"] = _json(bootstrap.ratio(*_by_position(records)))
+    summary["by_depth"] = _json(bootstrap.ratio(*_by_depth(records)))
+    return summary
+
+
+def _columns(records: Sequence[AnswerRecord]) -> dict[str, Floats]:
+    """One row of sums per answer, by name."""
+    rows = [
+        {
+            "tokens": r.replay.tokens,
+            "forwards": r.replay.forwards,
+            "cost": r.replay.cost,
+            "drafted": sum(r.replay.drafted),
+            "first": r.ranks.count(0),
+            "top5": len(r.ranks) - r.ranks.count(None),
+            "window": r.first_window,
+            "nothing": r.first_window == 0,
+            "position_first": r.position_ranks.count(0),
+            "position_top5": len(r.position_ranks) - r.position_ranks.count(None),
+        }
+        for r in records
+    ]
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def _by_position(records: Sequence[AnswerRecord]) -> tuple[Floats, Floats]:
+    """[answers, positions]: right at a position given a correct prefix; answer reaches it."""
+    length = max(len(r.ranks) for r in records)
+    right, reached = np.zeros((2, len(records), length))
+    for i, record in enumerate(records):
+        for position, rank in enumerate(record.ranks):
+            right[i, position] = rank == 0
+            reached[i, position] = 1
+    return right, reached
+
+
+def _by_depth(records: Sequence[AnswerRecord]) -> tuple[Floats, Floats]:
+    """[answers, depths]: forwards that accept at least d drafts; forwards."""
+    depth = max((n for r in records for n in r.replay.accepted), default=0)
+    accepted, forwards = np.zeros((2, len(records), depth))
+    for i, record in enumerate(records):
+        forwards[i, :] = record.replay.forwards
+        for n in record.replay.accepted:
+            accepted[i, :n] += 1
+    return accepted, forwards
+
+
+def _json(estimates: Sequence[Estimate]) -> list[dict[str, float | None]]:
+    return [estimate.to_json() for estimate in estimates]

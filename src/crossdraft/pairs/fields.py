@@ -1,0 +1,88 @@
+"""Checked access to the fields of one item of a foreign file.
+
+Every fault names the item and the field, so that a user finds it in a file of thousands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from crossdraft.base.errors import InputError
+
+MAX_TOKEN_ID = 2**31 - 1
+
+
+class Item:
+    """One item of a file, with the place it stands at."""
+
+    def __init__(self, value: Any, where: Path, name: str) -> None:
+        self.where, self.name = where, name
+        if not isinstance(value, Mapping):
+            raise self.error(f"is {_kind(value)}", "an object")
+        self.value: Mapping[str, Any] = value
+
+    def error(self, found: str, expected: str | None = None) -> InputError:
+        return InputError(f"{self.name}: {found}", where=self.where, expected=expected)
+
+    def sub(self, key: str) -> Item:
+        """The nested object at `key`."""
+        return Item(self.value.get(key), self.where, f"{self.name}.{key}")
+
+    def tokens(self, key: str) -> tuple[int, ...] | None:
+        """Token ids at `key`; None where the field is missing or null.
+
+        Raises:
+            InputError: not a list of whole numbers from 0 to 2**31 - 1.
+        """
+        value = self.value.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise self.error(f"{key} is {_kind(value)}", "a list of token ids")
+        for place, token in enumerate(value):
+            if type(token) is not int or not 0 <= token <= MAX_TOKEN_ID:
+                raise self.error(
+                    f"{key}[{place}] is {token!r}", f"a whole number from 0 to {MAX_TOKEN_ID}"
+                )
+        return tuple(value)
+
+    def text(self, key: str) -> str | None:
+        """Text at `key`; None where missing or null."""
+        value = self.value.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self.error(f"{key} is {_kind(value)}", "text")
+        return value
+
+    def whole(self, key: str, default: int) -> int:
+        """Whole number at `key`, `default` where missing or null."""
+        value = self.value.get(key)
+        if value is None:
+            return default
+        if type(value) is not int:
+            raise self.error(f"{key} is {value!r}", "a whole number")
+        return value
+
+    def time_ms(self, key: str) -> float | None:
+        """Seconds at `key` as milliseconds; None where missing or null."""
+        value = self.value.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(f"{key} is {_kind(value)}", "a time in seconds")
+        if not math.isfinite(value) or value < 0:
+            raise self.error(f"{key} is {value}", "a time in seconds, zero or more")
+        return float(value) * 1e3
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, in the reader's words."""
+    if value is None:
+        return "missing"
+    names: dict[type, str] = {
+        bool: "true/false", int: "a number", float: "a number", str: "text",
+        list: "a list", dict: "an object",
+    }  # fmt: skip
+    return names.get(type(value), type(value).__name__)

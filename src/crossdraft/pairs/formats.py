@@ -1,0 +1,187 @@
+"""Reading any known pair file, writing ours and the seed study's extraction format.
+
+Ours is JSON Lines: a header line that names the schema and the number of pairs, then one pair per
+line. The number makes a cut file visible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from crossdraft.base.errors import InputError
+from crossdraft.base.files import parse_json, read_text, write_text
+from crossdraft.pairs.fields import Item
+from crossdraft.pairs.foreign import checked, read_cached_directory, read_items
+from crossdraft.pairs.record import Pair, PairSet, StagesMs
+
+FORMAT = "crossdraft.pairs"
+VERSION = 1
+
+
+def read_pairs(path: Path) -> PairSet:
+    """Read pairs in any known format, plain or gzip, recognised by structure.
+
+    Raises:
+        InputError: missing, cut, malformed or unknown; the item is named.
+    """
+    if path.is_dir():
+        return read_cached_directory(path)
+    text = read_text(path)
+    first, _, rest = text.lstrip().partition("\n")
+    header = _own_header(first)
+    if header is not None:
+        return _read_own(header, rest, path)
+    return read_items(parse_json(text, path), path)
+
+
+def write_pairs(found: PairSet, path: Path) -> None:
+    """Write pairs in our format, atomically; gzipped if the name ends in `.gz`."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "count": len(found.pairs),
+        "source_format": found.format,
+        "source_header": dict(found.header),
+        "skipped": dict(found.skipped),
+    }
+    lines = [header, *(_to_line(pair) for pair in found.pairs)]
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def write_extraction(found: PairSet, path: Path) -> None:
+    """Write pairs in the seed study's extraction format, atomically.
+
+    Stage times and drives have no place in that format and are left out.
+    """
+    questions = _questions(found)
+    header: dict[str, Any] = {
+        "timestamp": None,
+        "dataset_dir": found.pairs[0].dataset,
+        "total_samples": len({pair.clip for pair in found.pairs}),
+        "num_questions": len(questions),
+        "questions": questions,
+        "eventgpt_success": len(found.pairs),
+        "videollava_success": len(found.pairs),
+    }
+    if found.format == "extraction":
+        # A file that was an extraction keeps its own header, counters included.
+        header |= dict(found.header)
+    results = [
+        {
+            "sample_idx": pair.index,
+            "question_idx": pair.question_index,
+            "sample_id": pair.clip,
+            "query": pair.question,
+            "egpt_tokens": list(pair.draft_tokens),
+            "egpt_text": pair.draft_text,
+            "vl_tokens": list(pair.target_tokens),
+            "vl_text": pair.target_text,
+            **pair.extra,
+        }
+        for pair in found.pairs
+    ]
+    write_text(path, json.dumps({**header, "results": results}, ensure_ascii=False) + "\n")
+
+
+def _own_header(line: str) -> Mapping[str, Any] | None:
+    """The parsed header if this line opens a file of ours."""
+    if f'"{FORMAT}"' not in line:
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and value.get("format") == FORMAT else None
+
+
+def _read_own(header: Mapping[str, Any], body: str, path: Path) -> PairSet:
+    if header.get("version") != VERSION:
+        raise InputError(
+            f"pairs version {header.get('version')!r}",
+            where=path,
+            expected=f"version {VERSION}",
+            hint="update crossdraft",
+        )
+    pairs = [
+        _from_line(Item(parse_json(line, path, line=number), path, f"line {number}"))
+        for number, line in enumerate(body.split("\n"), start=2)
+        if line.strip()
+    ]
+    if len(pairs) != header.get("count"):
+        raise InputError(
+            f"{len(pairs)} pairs but the header announces {header.get('count')}",
+            where=path,
+            hint="was the file cut while it was written or copied?",
+        )
+    return checked(
+        PairSet(
+            tuple(pairs),
+            str(header.get("source_format") or FORMAT),
+            dict(header.get("source_header") or {}),
+            Counter(header.get("skipped") or {}),
+            path,
+        )
+    )
+
+
+def _to_line(pair: Pair) -> dict[str, Any]:
+    return {
+        "clip": pair.clip,
+        "index": pair.index,
+        "drive": pair.drive,
+        "dataset": pair.dataset,
+        "question": pair.question,
+        "question_index": pair.question_index,
+        "draft_tokens": list(pair.draft_tokens),
+        "target_tokens": list(pair.target_tokens),
+        "draft_text": pair.draft_text,
+        "target_text": pair.target_text,
+        "draft_stages_ms": pair.draft_stages_ms,
+        "target_stages_ms": pair.target_stages_ms,
+        "extra": dict(pair.extra),
+    }
+
+
+def _from_line(item: Item) -> Pair:
+    draft, target = item.tokens("draft_tokens"), item.tokens("target_tokens")
+    clip = item.text("clip")
+    if clip is None or draft is None or target is None:
+        raise item.error("lacks one of clip, draft_tokens, target_tokens", "a whole pair")
+    return Pair(
+        clip=clip,
+        index=item.whole("index", 0),
+        question=item.text("question") or "",
+        question_index=item.whole("question_index", 0),
+        draft_tokens=draft,
+        target_tokens=target,
+        draft_text=item.text("draft_text"),
+        target_text=item.text("target_text"),
+        drive=item.text("drive"),
+        dataset=item.text("dataset") or "",
+        draft_stages_ms=_stages(item, "draft_stages_ms"),
+        target_stages_ms=_stages(item, "target_stages_ms"),
+        extra=dict(item.value.get("extra") or {}),
+    )
+
+
+def _stages(item: Item, key: str) -> StagesMs | None:
+    value = item.value.get(key)
+    if value is None:
+        return None
+    if (
+        not isinstance(value, list)
+        or len(value) != 5
+        or not all(isinstance(ms, int | float) and not isinstance(ms, bool) for ms in value)
+    ):
+        raise item.error(f"{key} is {value!r}", "five times in milliseconds")
+    load, preprocess, vision, prefill, decode = map(float, value)
+    return (load, preprocess, vision, prefill, decode)
+
+
+def _questions(found: PairSet) -> list[str]:
+    by_index = {pair.question_index: pair.question for pair in found.pairs}
+    return [by_index[index] for index in sorted(by_index)]

@@ -1,0 +1,76 @@
+"""One pair: the drafter's and the target's answer to one question about one clip.
+
+Everything downstream (drafters, replay, evaluation) reads pairs and never a file format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+STAGES = ("load", "preprocess", "vision", "prefill", "decode")
+
+StagesMs = tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both answers to one question about one clip.
+
+    Attributes:
+        clip: identity of the clip; equal clips show the same sensor data.
+        index: place of the clip in the recording order of its drive (or of its file).
+        question: the question as asked; empty where the file does not say.
+        question_index: the file's own number for the question.
+        draft_tokens, target_tokens: generated ids only; EOS included when produced, no BOS.
+        draft_text, target_text: the same answers as text, None where the file has none.
+        drive: driving sequence, None where the file does not name it.
+        dataset: the data set or folder the clip comes from.
+        draft_stages_ms, target_stages_ms: measured load, preprocess, vision, prefill and decode
+            times; prefill ends with the first token, decode covers the rest.
+        extra: fields of the source that have no place above, kept for the way back.
+    """
+
+    clip: str
+    index: int
+    question: str
+    question_index: int
+    draft_tokens: tuple[int, ...]
+    target_tokens: tuple[int, ...]
+    draft_text: str | None = None
+    target_text: str | None = None
+    drive: str | None = None
+    dataset: str = ""
+    draft_stages_ms: StagesMs | None = None
+    target_stages_ms: StagesMs | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """Identity of the pair: the clip and what was asked about it."""
+        return (self.clip, self.question_index, self.question)
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs of one file, with what the file said about itself.
+
+    Attributes:
+        pairs: in file order.
+        format: name of the format that was recognised.
+        header: the file's own fields beside the pairs.
+        skipped: reason -> how many items could not become pairs.
+        path: where they came from.
+    """
+
+    pairs: tuple[Pair, ...]
+    format: str
+    header: Mapping[str, Any] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    path: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.pairs)

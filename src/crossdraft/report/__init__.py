@@ -1,0 +1,1 @@
+"""report: figures and tables, drawn from result.json and nothing else."""

@@ -1,0 +1,100 @@
+"""Files are written whole or not at all, and read with clear errors."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+from pathlib import Path
+
+import pytest
+
+from crossdraft.base.errors import InputError
+from crossdraft.base.files import (
+    atomic_path,
+    parse_json,
+    read_bytes,
+    read_text,
+    sha256_of,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+def test_interrupted_write_keeps_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    write_text(target, "old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_written_file_can_be_read_by_others(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "x")
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
+
+
+def test_missing_folder_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="existing, writable folder"):
+        write_text(tmp_path / "no" / "a.txt", "x")
+
+
+def test_gzip_by_name_and_without_time_stamp(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a.gz", b"text")
+    write_bytes(tmp_path / "b.gz", b"text")
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == b"text"
+
+
+def test_gzip_is_read_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "named.json"
+    path.write_bytes(gzip.compress(b"[1]"))
+    assert read_text(path) == "[1]"
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", gzip.compress(b"")])
+def test_empty_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "empty"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="empty"):
+        read_bytes(path)
+
+
+@pytest.mark.parametrize("cut", [3, 12, 25])
+def test_cut_gzip(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "cut.gz"
+    path.write_bytes(gzip.compress(b"a long enough text to cut somewhere")[:cut])
+    with pytest.raises(InputError, match="cut or damaged"):
+        read_bytes(path)
+
+
+def test_missing_file_folder_and_wrong_encoding(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_bytes(tmp_path / "absent")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_bytes(tmp_path)
+    (tmp_path / "latin").write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_text(tmp_path / "latin")
+
+
+def test_json_errors_name_the_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 2"):
+        parse_json('{"a": 1,\n b}', tmp_path)
+    with pytest.raises(InputError, match="nested too deeply"):
+        parse_json("[" * 100_000, tmp_path)
+
+
+def test_nan_is_not_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_fingerprint_of_a_folder_sees_names_and_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    before = sha256_of(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert sha256_of(tmp_path) != before

@@ -1,0 +1,87 @@
+"""Pickles cannot run code here, and refusals are named."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from crossdraft.base.errors import InputError
+from crossdraft.base.safe_load import load_pickled_npy, load_tensors
+
+
+class Evil:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.mkdir, (str(self.path),))
+
+
+def test_event_dict_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "clip.npy"
+    clip = {"x": np.arange(3, dtype=np.uint16), "t": np.arange(3), "note": "text", "n": np.int64(4)}
+    np.save(path, np.array(clip, dtype=object))
+    loaded = load_pickled_npy(path)
+    assert loaded.keys() == clip.keys()
+    np.testing.assert_array_equal(loaded["x"], clip["x"])
+    assert loaded["n"] == 4
+
+
+def test_plain_array_is_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.eye(2))
+    np.testing.assert_array_equal(load_pickled_npy(tmp_path / "a.npy"), np.eye(2))
+
+
+def test_code_in_npy_is_refused_by_name_and_not_run(tmp_path: Path) -> None:
+    path, trap = tmp_path / "evil.npy", tmp_path / "trap"
+    np.save(path, np.array({"x": Evil(trap)}, dtype=object))
+    with pytest.raises(InputError, match=r"refused to load posix\.mkdir"):
+        load_pickled_npy(path)
+    assert not trap.exists()
+
+
+def test_damaged_npy(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.array({"x": np.arange(100)}, dtype=object))
+    for cut in (0, 5, 90, path.stat().st_size - 9):
+        (tmp_path / "cut.npy").write_bytes(path.read_bytes()[:cut])
+        with pytest.raises(InputError, match=r"not a readable \.npy file"):
+            load_pickled_npy(tmp_path / "cut.npy")
+    with pytest.raises(InputError, match="no such file"):
+        load_pickled_npy(tmp_path / "absent.npy")
+
+
+def test_tensors_from_both_kinds_of_file(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors")
+    torch.save({"w": torch.ones(2)}, tmp_path / "a.pt")
+    for name in ("a.safetensors", "a.pt"):
+        loaded = load_tensors(tmp_path / name)
+        assert isinstance(loaded, dict) and torch.equal(loaded["w"], torch.ones(2))
+
+
+def test_code_in_pt_is_refused_by_name_and_not_run(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    torch.save({"w": Evil(trap)}, tmp_path / "evil.pt")
+    with pytest.raises(InputError, match=r"posix\.mkdir"):
+        load_tensors(tmp_path / "evil.pt")
+    (tmp_path / "old.pt").write_bytes(pickle.dumps(Evil(trap)))
+    with pytest.raises(InputError):
+        load_tensors(tmp_path / "old.pt")
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
+def test_damaged_tensor_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not a tensor file")
+    with pytest.raises(InputError):
+        load_tensors(tmp_path / name)
+    with pytest.raises(InputError, match="no such file"):
+        load_tensors(tmp_path / ("no_" + name))

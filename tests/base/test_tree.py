@@ -1,0 +1,66 @@
+"""Draft trees: invariants, and greedy verification against a brute-force walk."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossdraft.base.tree import ROOT, DraftTree
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> DraftTree:
+    """Any valid tree over a small vocabulary."""
+    tokens: list[int] = []
+    parents: list[int] = []
+    for node in range(draw(st.integers(0, 12))):
+        parent = draw(st.integers(-1, node - 1))
+        token = draw(st.integers(0, 3))
+        if (parent, token) not in set(zip(parents, tokens, strict=True)):
+            tokens.append(token)
+            parents.append(parent)
+        else:
+            break
+    return DraftTree.from_parents(tokens, parents)
+
+
+@given(trees(), st.lists(st.integers(0, 3), max_size=6))
+def test_follow_is_the_longest_path_that_spells_a_prefix(tree: DraftTree, want: list[int]) -> None:
+    spelled = [[int(tree.tokens[i]) for i in tree.path(node)] for node in range(len(tree))]
+    longest = max((len(s) for s in spelled if s == want[: len(s)]), default=0)
+    path = tree.follow(want)
+    assert [int(tree.tokens[i]) for i in path] == want[:longest]
+    assert path == (tree.path(path[-1]) if path else ())
+
+
+@given(trees())
+def test_depth_is_the_length_of_the_path(tree: DraftTree) -> None:
+    assert [len(tree.path(node)) for node in range(len(tree))] == tree.depth.tolist()
+    assert tree.path(ROOT) == ()
+
+
+def test_chain() -> None:
+    tree = DraftTree.chain([7, 7, 8], source="me")
+    assert tree.parents.tolist() == [-1, 0, 1]
+    assert tree.width == 1
+    assert tree.source_names == ("me",)
+    assert tree.follow([7, 7, 9]) == (0, 1)
+
+
+def test_empty() -> None:
+    assert len(DraftTree.empty()) == 0
+    assert DraftTree.empty().follow([1]) == ()
+    assert DraftTree.empty().width == 0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "parents", "logq"),
+    [([1, 2], [-1, 1], None), ([1, 1], [-1, -1], None), ([1], [-2], None), ([1], [-1], [0.0, 0.0]),
+     ([1, 2], [-1], None)],
+)  # fmt: skip
+def test_broken_trees_are_refused(
+    tokens: list[int], parents: list[int], logq: list[float] | None
+) -> None:
+    with pytest.raises(ValueError):
+        DraftTree.from_parents(tokens, parents, logq)

@@ -1,0 +1,54 @@
+"""The program itself: help, version, exit codes, and how little it imports for them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crossdraft import __version__
+from tests.cli.run import crossdraft
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    heavy = ("torch", "numpy", "numba", "matplotlib", "pydantic", "transformers")
+    code = (
+        "import sys\n"
+        "sys.argv = ['crossdraft', '--help']\n"
+        "from crossdraft.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "evaluate" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_version(tmp_path: Path) -> None:
+    assert crossdraft("--version", cwd=tmp_path).stdout == f"crossdraft {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["evaluate"],
+        ["evaluate", "--pairs", "absent.json"],
+        ["evaluate", "telepathy", "--pairs", "absent.json"],
+        ["evaluate", "--pairs", "absent.json", "--gamma", "0"],
+        ["evaluate", "--pairs", "absent.json", "--gamma", "five"],
+        ["evaluate", "--pairs", "absent.json", "--arrived", "soon"],
+        ["evaluate", "--pairs", "absent.json", "--train-pairs", "b", "--folds", "5"],
+        ["convert", "absent.json", "b.jsonl"],
+    ],
+)
+def test_wrong_calls_exit_2_without_a_traceback_or_a_trace(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    done = crossdraft(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip()
+    assert list(tmp_path.iterdir()) == []

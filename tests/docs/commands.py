@@ -1,0 +1,34 @@
+"""Parse command lines as the program would, without running them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import typer
+
+from crossdraft.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+_NUMBERS = re.compile(r"\b[NS]\b")
+
+
+def parses(command: str) -> None:
+    """Raise click's usage error unless `crossdraft …` is a call the program accepts.
+
+    Capitals are placeholders: N and S are numbers, other words any text.
+    """
+    words = shlex.split(_NUMBERS.sub("5", command))
+    assert words[0] == "crossdraft"
+    group = typer.main.get_command(app)
+    context = group.make_context("crossdraft", words[1:])
+    name, sub, rest = group.resolve_command(context, [*context._protected_args, *context.args])  # type: ignore[attr-defined]
+    assert sub is not None
+    sub.make_context(name, rest, parent=context)
+
+
+def built() -> set[str]:
+    """Names of the commands that exist."""
+    group = typer.main.get_command(app)
+    return set(group.commands)  # type: ignore[attr-defined]

@@ -1,0 +1,66 @@
+"""Commands and code in README and docs are calls that work."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.docs.commands import ROOT, parses
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [page for page in PAGES if page.name != "seed_map.md"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Fenced blocks, also where they stand indented in a list."""
+    fenced = re.findall(
+        rf"^( *)```{language}\n(.*?)^\1```", page.read_text(encoding="utf-8"), re.S | re.M
+    )
+    return [textwrap.dedent(text) for _, text in fenced]
+
+
+def shell_lines() -> list[str]:
+    lines = [
+        line.strip()
+        for page in PAGES
+        for block in blocks(page, "bash")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    return sorted({line for line in lines if line and not line.startswith("#")})
+
+
+def test_there_is_something_to_check() -> None:
+    assert any(line.startswith("crossdraft ") for line in shell_lines())
+
+
+@pytest.mark.parametrize("line", [c for c in shell_lines() if "crossdraft " in c])
+def test_command_parses(line: str) -> None:
+    parses(line.removeprefix(".venv/bin/"))
+
+
+@pytest.mark.parametrize("line", [c for c in shell_lines() if c.startswith("make ")])
+def test_make_target_exists(line: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{line.split()[1]}:", makefile, re.M)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples_run(page: Path, extraction_file: Path) -> None:
+    for code in blocks(page, "python"):
+        here = code.replace("answers.json.gz", str(extraction_file))
+        done = subprocess.run(
+            [sys.executable, "-c", here], capture_output=True, text=True,
+            cwd=extraction_file.parent, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

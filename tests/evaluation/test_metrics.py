@@ -1,0 +1,77 @@
+"""Metrics equal what their definitions say, computed the slow way."""
+
+from __future__ import annotations
+
+import pytest
+
+from crossdraft.decoding.arrival import Arrival
+from crossdraft.decoding.replay import flat_cost
+from crossdraft.drafters.base import Budget
+from crossdraft.drafters.drafter_text import DrafterText
+from crossdraft.drafters.position import PositionDrafter
+from crossdraft.evaluation.bootstrap import BlockBootstrap
+from crossdraft.evaluation.metrics import AnswerRecord, measure, summarise
+from tests.make import recorded_pairs
+
+PAIRS = recorded_pairs(40)
+
+
+def records(name: str, gamma: int = 3) -> list[AnswerRecord]:
+    made = []
+    for pair in PAIRS[20:]:
+        drafter = DrafterText() if name == "drafter-text" else PositionDrafter()
+        drafter.fit(PAIRS[:20])
+        made.append(
+            measure(drafter, pair.question, pair.target_tokens, pair.draft_tokens,
+                    Budget.chain(gamma), Arrival(), flat_cost)
+        )  # fmt: skip
+    return made
+
+
+def value(summary: dict[str, dict[str, float]], key: str) -> float:
+    return summary[key]["value"]
+
+
+def test_position_match_is_the_seed_measure() -> None:
+    """Σ[draft_i == target_i] over same positions, as the seed study coded its baseline; the
+    denominator is every target token."""
+    summary = summarise(
+        records("drafter-text"), BlockBootstrap([range(20)], 100, 0), with_cost=False
+    )
+    pairs = [(p.draft_tokens, p.target_tokens) for p in PAIRS[20:]]
+    matched = sum(d == t for draft, target in pairs for d, t in zip(draft, target, strict=False))
+    assert value(summary, "position_match") == pytest.approx(
+        matched / sum(len(target) for _, target in pairs)
+    )
+
+
+def test_position_table_has_the_same_match_with_and_without_a_prefix() -> None:
+    summary = summarise(records("position"), BlockBootstrap([range(20)], 100, 0), with_cost=False)
+    assert value(summary, "position_match") == value(summary, "alpha")
+    assert value(summary, "position_match_top5") == value(summary, "top5")
+
+
+def test_metrics_equal_brute_force() -> None:
+    made = records("position")
+    summary = summarise(made, BlockBootstrap([range(20)], 100, 0), with_cost=True)
+    tokens = sum(len(p.target_tokens) for p in PAIRS[20:])
+    forwards = sum(r.replay.forwards for r in made)
+    assert value(summary, "tau") == pytest.approx(tokens / forwards)
+    assert value(summary, "tau_per_cost") == value(summary, "tau")
+    assert value(summary, "forwards_per_answer") == pytest.approx(forwards / 20)
+    assert value(summary, "first_window") == pytest.approx(sum(r.first_window for r in made) / 20)
+    assert value(summary, "nothing_accepted") == sum(r.first_window == 0 for r in made) / 20
+    first = [p.target_tokens[0] for p in PAIRS[20:]]
+    assert summary["by_position"][0]["value"] == first.count(5) / 20
+    assert summary["by_depth"][0]["value"] == pytest.approx(
+        sum(n >= 1 for r in made for n in r.replay.accepted) / forwards
+    )
+    lengths = [len(p.target_tokens) for p in PAIRS[20:]]
+    assert len(summary["by_position"]) == max(lengths)
+
+
+def test_empty_answers_have_no_ratio() -> None:
+    empty = measure(DrafterText(), "q", (), (1,), Budget.chain(3), Arrival(), flat_cost)
+    summary = summarise([empty], BlockBootstrap([[0]], 100, 0), with_cost=False)
+    assert summary["tau"] == {"value": None, "low": None, "high": None}
+    assert summary["by_position"] == []
