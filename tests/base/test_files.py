@@ -54,7 +54,9 @@ def test_gzip_is_read_whatever_its_name(tmp_path: Path) -> None:
     assert read_text(path) == "[1]"
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", gzip.compress(b"")])
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", gzip.compress(b"", mtime=0)], ids=["none", "blank", "gzip"]
+)
 def test_empty_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "empty"
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""No split leaks, and leaks are refused."""
+"""No split leaks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdraft.base.errors import InputError
+from crossdraft.pairs.leak import check_leak
 from crossdraft.pairs.record import Pair
-from crossdraft.pairs.split import blocks, check_leak, folds, without_neighbours
+from crossdraft.pairs.split import blocks, folds
 from tests.make import recorded_pairs
 
 
@@ -53,61 +54,6 @@ def test_too_few_drives_fall_back_to_blocks() -> None:
 def test_impossible_folds_are_refused(n: int, count: int, gap: int) -> None:
     with pytest.raises(InputError):
         folds(recorded_pairs(n), count, gap)
-
-
-def test_shared_clips_are_refused() -> None:
-    pairs = recorded_pairs(40)
-    with pytest.raises(InputError, match="share 1 clips, clip-0020"):
-        check_leak(pairs[:21], pairs[20:], 0)
-    renamed = [replace(p, clip=f"other-{p.index}", dataset="path/made_up_1s") for p in pairs[20:]]
-    with pytest.raises(InputError, match="share 1 clips"):
-        check_leak(pairs[:21], renamed, 0)
-
-
-def test_neighbours_across_a_cut_are_refused() -> None:
-    pairs = recorded_pairs(40)
-    with pytest.raises(InputError, match="4 training clips stand within 4 places"):
-        check_leak(pairs[:20], pairs[20:], 4)
-    check_leak(pairs[:20], pairs[24:], 4)
-    check_leak(pairs[:20], pairs[20:], 0)
-
-
-def test_neighbours_can_be_left_out() -> None:
-    pairs = recorded_pairs(40)
-    kept, dropped = without_neighbours(pairs[:20], pairs[20:], 4)
-    assert (len(kept), dropped) == (16, 4)
-    check_leak(kept, pairs[20:], 4)
-
-
-def test_clips_of_other_data_sets_are_no_neighbours() -> None:
-    pairs = recorded_pairs(10)
-    other = [replace(p, dataset="another", clip="o" + p.clip) for p in pairs]
-    check_leak(pairs, other, 4)
-
-
-def test_shared_drive_is_refused() -> None:
-    pairs = [replace(p, drive="drive_a") for p in recorded_pairs(40)]
-    with pytest.raises(InputError, match="share the drive drive_a"):
-        check_leak(pairs[:10], pairs[30:], 4)
-
-
-def test_same_drives_cut_another_way_are_recognised() -> None:
-    pairs = [replace(p, target_tokens=(*p.target_tokens, p.index // 2)) for p in recorded_pairs(60)]
-    longer = [replace(p, clip="l" + p.clip, dataset="made_up_2s", index=p.index // 2)
-              for p in pairs[::2]]  # fmt: skip
-    with pytest.raises(InputError, match="30 answers word for word in the same order"):
-        check_leak(pairs, longer, 4)
-    check_leak([replace(p, drive="a") for p in pairs], [replace(p, drive="b") for p in longer], 4)
-    # The same answers in no order are a template, not the same recording.
-    mixed = [replace(p, index=i * 7 % 30) for i, p in enumerate(longer)]
-    check_leak(pairs, mixed, 4)
-
-
-def test_shared_questions_are_refused_when_strict() -> None:
-    pairs = recorded_pairs(40)
-    check_leak(pairs[:10], pairs[30:], 4)
-    with pytest.raises(InputError, match="share 1 questions"):
-        check_leak(pairs[:10], pairs[30:], 4, strict=True)
 
 
 @given(st.integers(1, 60), st.integers(1, 30))

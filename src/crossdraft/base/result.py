@@ -93,11 +93,22 @@ def package_versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Commit of the source tree this code runs from, `-dirty` if it has changes."""
-    folder = Path(__file__).resolve().parent
+    """Commit of the source tree this code runs from, `-dirty` if it has changes.
+
+    None where this file is not tracked: an installed package may lie inside somebody else's
+    repository, whose revision says nothing about it.
+    """
+    here = Path(__file__).resolve()
+    if _git("ls-files", "--error-unmatch", here.name, folder=here.parent) is None:
+        return None
+    return _git("describe", "--always", "--dirty", "--abbrev=12", folder=here.parent)
+
+
+def _git(*arguments: str, folder: Path) -> str | None:
+    """Output of a git command, None where it fails."""
     try:
-        described = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             timeout=5,
@@ -105,7 +116,7 @@ def git_revision() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return described.stdout.strip() or None
+    return done.stdout.strip() or None
 
 
 class RunFolder:

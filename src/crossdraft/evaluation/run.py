@@ -22,16 +22,14 @@ from crossdraft.evaluation.controls import SHUFFLED, shuffled_drafts, with_contr
 from crossdraft.evaluation.cost import read_cost_curve
 from crossdraft.evaluation.metrics import AnswerRecord, measure, summarise
 from crossdraft.pairs.formats import read_pairs
-from crossdraft.pairs.record import Pair, PairSet
-from crossdraft.pairs.split import (
-    Fold,
-    blocks,
+from crossdraft.pairs.leak import (
     check_leak,
-    drives_known,
-    folds,
-    in_recording_order,
+    check_questions,
+    numbered_apart,
     without_neighbours,
 )
+from crossdraft.pairs.record import Pair, PairSet
+from crossdraft.pairs.split import Fold, blocks, drives_known, folds, in_recording_order
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _splits(found: PairSet, config: EvaluateConfig) -> tuple[list[Fold], str, li
         made = folds(found.pairs, config.folds, config.gap)
         if config.strict:
             for fold in made:
-                check_leak(fold.train, fold.test, 0, strict=True)
+                check_questions(fold.train, fold.test)
         kind = "whole drives" if made[0].by_drive else f"contiguous blocks, gap {config.gap} clips"
         return made, f"{config.folds} folds of {kind}", []
     test = in_recording_order(found.pairs)
@@ -144,6 +142,11 @@ def _splits(found: PairSet, config: EvaluateConfig) -> tuple[list[Fold], str, li
     check_leak(train, test, config.gap, strict=config.strict)
     note = f"trained on {config.train_pairs.name} ({len(train)} pairs), tested on all"
     warnings = []
+    if numbered_apart(train, test):
+        warnings.append(
+            "both files number their clips from the start: neighbours across the cut cannot be "
+            "recognised"
+        )
     if dropped:
         warnings.append(
             f"{dropped} training clips within {config.gap} places of a test clip were left out"

@@ -12,7 +12,8 @@ from typing import Any
 
 from crossdraft.base.errors import InputError
 
-MAX_TOKEN_ID = 2**31 - 1
+#: One id less than fits, so that drafters have one that no answer contains.
+MAX_TOKEN_ID = 2**31 - 2
 
 
 class Item:
@@ -35,7 +36,7 @@ class Item:
         """Token ids at `key`; None where the field is missing or null.
 
         Raises:
-            InputError: not a list of whole numbers from 0 to 2**31 - 1.
+            InputError: not a list of whole numbers from 0 to MAX_TOKEN_ID.
         """
         value = self.value.get(key)
         if value is None:
