@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 from crossdraft.pairs.record import Pair
 
 QUESTION = "What is in this scene?"
+
+
+def pair_of(target: Sequence[int], draft: Sequence[int] = ()) -> Pair:
+    """One pair of these two answers."""
+    return Pair("clip", 0, QUESTION, 0, tuple(draft), tuple(target))
 
 
 def recorded_pairs(

@@ -20,6 +20,7 @@ from crossdraft.decoding.replay import (
 )
 from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.drafters.drafter_text import DrafterText
+from tests.make import pair_of
 
 ALL = Arrival()
 
@@ -73,7 +74,7 @@ answers = st.lists(
 def test_replay_equals_brute_force(answer: list[int], seed: int, nodes: int) -> None:
     budget = Budget.tree(nodes, 8)
     drafter = Guess(seed)
-    outcome = replay(drafter, "q", answer, (), budget, ALL)
+    outcome = replay(drafter, pair_of(answer), budget, ALL)
     assert list(outcome.accepted) == brute_force(Guess(seed), answer, budget)
     assert outcome.tokens == len(answer)
     # Every forward emits its accepted drafts and one token more, but for an answer that ends
@@ -87,7 +88,7 @@ def test_replay_equals_brute_force(answer: list[int], seed: int, nodes: int) -> 
 def test_plain_decoding_takes_one_forward_a_token(answer: list[int]) -> None:
     from crossdraft.drafters.none import NoDrafter
 
-    outcome = replay(NoDrafter(), "q", answer, (), Budget.chain(5), ALL)
+    outcome = replay(NoDrafter(), pair_of(answer), Budget.chain(5), ALL)
     assert outcome.forwards == len(answer)
 
 
@@ -101,22 +102,22 @@ def test_answer_ends_with_its_first_eos(answer: list[int]) -> None:
 
 def test_perfect_draft() -> None:
     answer = (7, 8, 9, 2)
-    outcome = replay(DrafterText(), "q", answer, answer, Budget.chain(2), ALL)
+    outcome = replay(DrafterText(), pair_of(answer, answer), Budget.chain(2), ALL)
     assert outcome.accepted == (2, 1), "two drafts and the bonus, then the EOS that was drafted"
-    assert first_window(DrafterText(), "q", answer, answer, ALL, 22) == 4
+    assert first_window(DrafterText(), pair_of(answer, answer), ALL, 22) == 4
 
 
 def test_cost_counts_drafts_and_the_root() -> None:
     answer = (7, 8, 9, 2)
     outcome = replay(
-        DrafterText(), "q", answer, answer, Budget.chain(2), ALL, curve=lambda n: 10.0 * n
+        DrafterText(), pair_of(answer, answer), Budget.chain(2), ALL, curve=lambda n: 10.0 * n
     )
     assert outcome.drafted == (2, 1)
     assert outcome.cost == 10 * 3 + 10 * 2
 
 
 def test_ranks_given_the_prefix() -> None:
-    ranks = rank_of_next(DrafterText(), "q", (7, 8, 9), (7, 0, 9), ALL)
+    ranks = rank_of_next(DrafterText(), pair_of((7, 8, 9), (7, 0, 9)), ALL)
     assert ranks == [0, None, 0]
 
 
@@ -127,19 +128,21 @@ def test_ranks_without_a_prefix_go_on_after_silence() -> None:
         def propose(self, prefix: Sequence[int], budget: Budget) -> DraftTree:
             return DraftTree.chain([4][: budget.nodes] if len(prefix) else [])
 
-    assert rank_without_prefix(LateTalker(), "q", (4, 4, 5), ()) == [None, 0, None]
+    assert rank_without_prefix(LateTalker(), pair_of((4, 4, 5))) == [None, 0, None]
 
 
 @pytest.mark.parametrize(("limit", "accepted"), [(0, 0), (2, 2), (9, 3)])
 def test_arrived_limits_the_first_window(limit: int, accepted: int) -> None:
     answer = (7, 8, 9)
-    assert first_window(DrafterText(), "q", answer, answer, Arrival(limit=limit), 22) == accepted
+    assert (
+        first_window(DrafterText(), pair_of(answer, answer), Arrival(limit=limit), 22) == accepted
+    )
 
 
 def test_clock_lets_words_arrive() -> None:
     answer = tuple(range(100, 160))
     outcome = replay(
-        DrafterText(), "q", answer, answer, Budget.chain(60), Arrival(times=PUBLISHED_1S)
+        DrafterText(), pair_of(answer, answer), Budget.chain(60), Arrival(times=PUBLISHED_1S)
     )
     # 141.6 ms: prefill starts, drafter has spoken since 96.7 ms, one token each 10 ms -> 5 words.
     # 457.1 ms: prefill ends, 37 words are there, 6 are already said -> 31 drafts.

@@ -11,7 +11,7 @@ from crossdraft.drafters.drafter_text import DrafterText
 from crossdraft.drafters.position import PositionDrafter
 from crossdraft.evaluation.bootstrap import BlockBootstrap
 from crossdraft.evaluation.metrics import AnswerRecord, measure, summarise
-from tests.make import recorded_pairs
+from tests.make import pair_of, recorded_pairs
 
 PAIRS = recorded_pairs(40)
 
@@ -21,10 +21,7 @@ def records(name: str, gamma: int = 3) -> list[AnswerRecord]:
     for pair in PAIRS[20:]:
         drafter = DrafterText() if name == "drafter-text" else PositionDrafter()
         drafter.fit(PAIRS[:20])
-        made.append(
-            measure(drafter, pair.question, pair.target_tokens, pair.draft_tokens,
-                    Budget.chain(gamma), Arrival(), flat_cost)
-        )  # fmt: skip
+        made.append(measure(drafter, pair, Budget.chain(gamma), Arrival(), flat_cost))
     return made
 
 
@@ -71,7 +68,7 @@ def test_metrics_equal_brute_force() -> None:
 
 
 def test_empty_answers_have_no_ratio() -> None:
-    empty = measure(DrafterText(), "q", (), (1,), Budget.chain(3), Arrival(), flat_cost)
+    empty = measure(DrafterText(), pair_of((), (1,)), Budget.chain(3), Arrival(), flat_cost)
     summary = summarise([empty], BlockBootstrap([[0]], 100, 0), with_cost=False)
     assert summary["tau"] == {"value": None, "low": None, "high": None}
     assert summary["by_position"] == []

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from crossdraft.base.tree import Verification
 from crossdraft.decoding.arrival import Arrival, RecordedStream
 from crossdraft.drafters.base import Budget, Context, Drafter
+from crossdraft.pairs.record import Pair
 
 #: Cost of a forward over n tokens relative to one token, T(n)/T(1).
 CostCurve = Callable[[int], float]
@@ -52,25 +53,21 @@ def until_eos(answer: Sequence[int], eos: int) -> tuple[int, ...]:
 
 def replay(
     drafter: Drafter,
-    question: str,
-    answer: Sequence[int],
-    draft_tokens: Sequence[int],
+    pair: Pair,
     budget: Budget,
     arrival: Arrival,
     curve: CostCurve = flat_cost,
 ) -> Replay:
-    """Decode `answer` with drafts from `drafter`, exactly as the live loop would.
+    """Decode the pair's target answer with drafts from `drafter`, as the live loop would.
 
     Args:
-        answer: the target's tokens, ended by EOS or the length limit.
-        draft_tokens: the event model's own answer.
+        pair: its target tokens end with EOS or at the length limit.
         curve: cost of a forward by its number of tokens.
 
     Returns:
         What each forward accepted. An empty answer takes no forward.
     """
-    stream = RecordedStream(draft_tokens)
-    drafter.begin(Context(question, stream))
+    answer, stream = pair.target_tokens, _begin(drafter, pair)
     accepted: list[int] = []
     drafted: list[int] = []
     position, prefill_cost, decode_cost = 0, 0.0, 0.0
@@ -92,20 +89,17 @@ def replay(
 
 def rank_of_next(
     drafter: Drafter,
-    question: str,
-    answer: Sequence[int],
-    draft_tokens: Sequence[int],
+    pair: Pair,
     arrival: Arrival,
     candidates: int = 5,
 ) -> list[int | None]:
-    """Rank of each token of `answer` among the drafter's candidates, given the correct prefix.
+    """Rank of each target token among the drafter's candidates, given the correct prefix.
 
     Returns:
         Per position 0 for the first candidate, up to `candidates` - 1; None where the token is
         not among them. Plain decoding is the clock: position p is asked before forward p.
     """
-    stream = RecordedStream(draft_tokens)
-    drafter.begin(Context(question, stream))
+    answer, stream = pair.target_tokens, _begin(drafter, pair)
     ranks: list[int | None] = []
     for position, token in enumerate(answer):
         decoded = max(0.0, position - 1.0)
@@ -116,21 +110,19 @@ def rank_of_next(
 
 def rank_without_prefix(
     drafter: Drafter,
-    question: str,
-    answer: Sequence[int],
-    draft_tokens: Sequence[int],
+    pair: Pair,
     candidates: int = 5,
 ) -> list[int | None]:
-    """Rank of each token of `answer` at the same position of an answer that the drafter writes
+    """Rank of each target token at the same position of an answer that the drafter writes
     alone, from its own first candidates, with all of the event model's answer to read.
 
     This is what the seed study called acceptance. Nothing is accepted this way in decoding: one
     token more or less and every later position counts as wrong.
     """
-    drafter.begin(Context(question, RecordedStream(draft_tokens)))
+    _begin(drafter, pair)
     written: list[int] = []
     ranks: list[int | None] = []
-    for token in answer:
+    for token in pair.target_tokens:
         offered = _candidates(drafter, written, candidates)
         ranks.append(_rank(offered, token))
         # Drafters that are silent at one position may speak at the next; -1 is no token.
@@ -140,17 +132,21 @@ def rank_without_prefix(
 
 def first_window(
     drafter: Drafter,
-    question: str,
-    answer: Sequence[int],
-    draft_tokens: Sequence[int],
+    pair: Pair,
     arrival: Arrival,
     gamma: int,
 ) -> int:
     """Accepted tokens of the first `gamma` drafts, verified once when the prefill ends."""
-    stream = RecordedStream(draft_tokens)
+    stream = _begin(drafter, pair)
     stream.visible = arrival.visible(len(stream), 0.0, prefill=False)
-    drafter.begin(Context(question, stream))
-    return len(drafter.propose((), Budget.chain(gamma)).follow(answer))
+    return len(drafter.propose((), Budget.chain(gamma)).follow(pair.target_tokens))
+
+
+def _begin(drafter: Drafter, pair: Pair) -> RecordedStream:
+    """Start the drafter on a pair; the stream it reads from, with everything visible."""
+    stream = RecordedStream(pair.draft_tokens)
+    drafter.begin(Context(pair.question, stream))
+    return stream
 
 
 def _candidates(drafter: Drafter, prefix: Sequence[int], count: int) -> list[int]:

@@ -8,6 +8,7 @@ model fed with another scene's answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from crossdraft.drafters.registry import create
 from crossdraft.pairs.record import Pair
@@ -23,8 +24,8 @@ def with_controls(asked: Sequence[str]) -> list[str]:
     return [*plain, *(name + SHUFFLED for name in readers)]
 
 
-def shuffled_drafts(pairs: Sequence[Pair]) -> list[tuple[int, ...]]:
-    """For each pair the drafter's answer to the same question about a clip half the set away.
+def shuffled_drafts(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs, each with the drafter's answer to its question about a clip half the set away.
 
     A fixed shift, not a random one: it is the same for every drafter and never lands on an
     overlapping neighbour in a set of ordinary size. A question asked once keeps its own answer.
@@ -32,9 +33,10 @@ def shuffled_drafts(pairs: Sequence[Pair]) -> list[tuple[int, ...]]:
     by_question: dict[str, list[int]] = {}
     for i, pair in enumerate(pairs):
         by_question.setdefault(pair.question, []).append(i)
-    drafts: list[tuple[int, ...]] = [()] * len(pairs)
+    shuffled = list(pairs)
     for indices in by_question.values():
         half = len(indices) // 2
         for place, i in enumerate(indices):
-            drafts[i] = pairs[indices[(place + half) % len(indices)]].draft_tokens
-    return drafts
+            other = pairs[indices[(place + half) % len(indices)]]
+            shuffled[i] = replace(pairs[i], draft_tokens=other.draft_tokens)
+    return shuffled

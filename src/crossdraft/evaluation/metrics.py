@@ -24,6 +24,7 @@ from crossdraft.decoding.replay import (
 )
 from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.evaluation.bootstrap import BlockBootstrap, Floats
+from crossdraft.pairs.record import Pair
 
 #: Drafts that fit into the target's prefill in the seed study, and so its first verification.
 FIRST_WINDOW = 22
@@ -42,20 +43,17 @@ class AnswerRecord:
 
 def measure(
     drafter: Drafter,
-    question: str,
-    answer: Sequence[int],
-    draft_tokens: Sequence[int],
+    pair: Pair,
     budget: Budget,
     arrival: Arrival,
     curve: CostCurve,
 ) -> AnswerRecord:
     """Run every offline measure of one drafter on one answer."""
-    shared = (drafter, question, answer, draft_tokens)
     return AnswerRecord(
-        replay(*shared, budget, arrival, curve),
-        tuple(rank_of_next(*shared, arrival, CANDIDATES)),
-        tuple(rank_without_prefix(*shared, CANDIDATES)),
-        first_window(*shared, arrival, FIRST_WINDOW),
+        replay(drafter, pair, budget, arrival, curve),
+        tuple(rank_of_next(drafter, pair, arrival, CANDIDATES)),
+        tuple(rank_without_prefix(drafter, pair, CANDIDATES)),
+        first_window(drafter, pair, arrival, FIRST_WINDOW),
     )
 
 

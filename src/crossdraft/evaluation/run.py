@@ -108,18 +108,11 @@ def _run_drafter(
     for fold in splits:
         drafter = create(name.removesuffix(SHUFFLED))
         drafter.fit(fold.train)
-        drafts = (
-            shuffled_drafts(fold.test)
-            if name.endswith(SHUFFLED)
-            else [pair.draft_tokens for pair in fold.test]
-        )
-        for pair, draft in zip(fold.test, drafts, strict=True):
-            answer, arrival = pair.target_tokens, _arrival(pair, config)
-            records.append(
-                measure(drafter, pair.question, answer, draft, config.budget, arrival, curve)
-            )
+        test = shuffled_drafts(fold.test) if name.endswith(SHUFFLED) else fold.test
+        for pair in test:
+            records.append(measure(drafter, pair, config.budget, _arrival(pair, config), curve))
             if config.online:
-                drafter.finish(answer)
+                drafter.finish(pair.target_tokens)
     return records
 
 
