@@ -52,3 +52,21 @@ def test_wrong_calls_exit_2_without_a_traceback_or_a_trace(
     assert "Traceback" not in done.stderr
     assert done.stderr.strip()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_exits_130_and_leaves_nothing(extraction_file: Path) -> None:
+    code = (
+        "import sys\n"
+        "from crossdraft.cli import main\n"
+        "import crossdraft.evaluation.run as run\n"
+        "def stop(*_, **__):\n    raise KeyboardInterrupt\n"
+        "run.summarise = stop\n"
+        f"sys.argv = ['crossdraft', 'evaluate', '--pairs', {str(extraction_file)!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=extraction_file.parent
+    )
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in extraction_file.parent.iterdir()] == [extraction_file.name]

@@ -20,6 +20,7 @@ from crossdraft.decoding.replay import (
 )
 from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.drafters.drafter_text import DrafterText
+from crossdraft.drafters.registry import REGISTRY, create
 from tests.make import pair_of
 
 ALL = Arrival()
@@ -149,3 +150,27 @@ def test_clock_lets_words_arrive() -> None:
     # One step later 38 words are there and all are said.
     assert outcome.drafted[:3] == (5, 31, 0)
     assert outcome.accepted[:3] == (5, 31, 0)
+
+
+histories = st.lists(
+    st.tuples(st.lists(st.integers(0, 4), max_size=8), st.lists(st.integers(0, 4), max_size=8)),
+    min_size=1,
+    max_size=6,
+)
+budgets = st.one_of(
+    st.builds(Budget.chain, st.integers(0, 5)),
+    st.builds(Budget.tree, st.integers(0, 12), st.integers(1, 5)),
+)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+@given(history=histories, budget=budgets)
+def test_every_drafter_replays_as_by_hand_while_it_learns(
+    name: str, history: list[tuple[list[int], list[int]]], budget: Budget
+) -> None:
+    drafter = create(name)
+    for target, draft in history:
+        pair = pair_of(until_eos(target, 2), draft)
+        outcome = replay(drafter, pair, budget, ALL)
+        assert list(outcome.accepted) == brute_force(drafter, pair.target_tokens, budget)
+        drafter.finish(pair.target_tokens)

@@ -1,6 +1,6 @@
 """The program: its commands, and how errors become exit codes.
 
-Exit 0 done, 1 a check failed, 2 the call or its input was wrong, 130 interrupted.
+Exit 0 done, 1 a check failed, 2 the call or its input was wrong, 130 interrupted (Typer's own).
 """
 
 from __future__ import annotations
@@ -50,10 +50,3 @@ def main() -> None:
     except CrossdraftError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output closed it (`| head`); that is not an error of ours.
-        sys.stderr.close()
-        sys.exit(0)
