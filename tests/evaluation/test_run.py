@@ -116,6 +116,17 @@ def test_some_empty_answers_are_no_problem(tmp_path: Path) -> None:
     assert metrics["tau"]["value"] > 1
 
 
+def test_single_clip_is_evaluated_with_warnings(tmp_path: Path) -> None:
+    train = save(tmp_path / "train.jsonl", recorded_pairs(30))
+    one = (replace(recorded_pairs(1, seed=3)[0], clip="other", dataset="d"),)
+    outcome = evaluate(
+        EvaluateConfig.parse(pairs=save(tmp_path / "one.jsonl", one), train_pairs=train)
+    )
+    assert outcome.payload["drafters"]["suffix"]["tau"]["low"] is None
+    assert any("fewer than two bootstrap blocks" in warning for warning in outcome.warnings)
+    assert any("no other clip to be shuffled with" in warning for warning in outcome.warnings)
+
+
 def test_tokens_after_eos_are_not_replayed(tmp_path: Path) -> None:
     pairs = tuple(replace(p, target_tokens=(*p.target_tokens, 7, 7)) for p in recorded_pairs(40))
     outcome = evaluate(EvaluateConfig.parse(pairs=save(tmp_path / "a.jsonl", pairs)))

@@ -135,10 +135,7 @@ class RunFolder:
         if out is None:
             stamp = (now or datetime.now()).strftime("%Y%m%d_%H%M%S")
             out = _free_name(Path("runs") / f"{name}_{stamp}")
-        elif (out / "result.json").exists():
-            raise InputError(
-                "this folder already holds a result", where=out, hint="name another folder"
-            )
+        refuse_taken(out)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -152,6 +149,18 @@ class RunFolder:
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json; call it last, its presence says that the run finished."""
         write_json(self.path / "result.json", result)
+
+
+def refuse_taken(out: Path) -> None:
+    """Refuse a folder that holds a result; worth asking before a long computation.
+
+    Raises:
+        InputError: naming the folder.
+    """
+    if (out / "result.json").exists():
+        raise InputError(
+            "this folder already holds a result", where=out, hint="name another folder"
+        )
 
 
 def _free_name(path: Path) -> Path:

@@ -77,7 +77,7 @@ def evaluate(
     Example: crossdraft evaluate suffix --pairs answers.json.gz --nodes 60 --depth 16 --online
     """
     from crossdraft.base.errors import InputError
-    from crossdraft.base.result import Result, RunFolder
+    from crossdraft.base.result import Result, RunFolder, refuse_taken
     from crossdraft.cli.progress import progress_bar
     from crossdraft.evaluation.config import EvaluateConfig
     from crossdraft.evaluation.run import evaluate as run
@@ -102,6 +102,8 @@ def evaluate(
         seed=seed,
         eos=eos,
     )
+    if out is not None:
+        refuse_taken(out)
     # Everything is computed before a folder appears: a wrong input leaves nothing behind.
     with progress_bar() as sink:
         outcome = run(config, sink)

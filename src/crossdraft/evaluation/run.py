@@ -61,6 +61,11 @@ def evaluate(config: EvaluateConfig, sink: ProgressSink = silent) -> Evaluation:
     if len(groups) < 2:
         warnings.append("too few clips for an interval: fewer than two bootstrap blocks")
     bootstrap = BlockBootstrap(groups, config.resamples, config.seed)
+    alone = sum(
+        count == 1 for fold in splits for count in Counter(p.question for p in fold.test).values()
+    )
+    if alone:
+        warnings.append(f"{alone} answers have no other clip to be shuffled with")
     names = with_controls(config.drafters)
     drafters = {
         name: summarise(
