@@ -139,15 +139,15 @@ def test_tokens_after_eos_are_not_replayed(tmp_path: Path) -> None:
     ("options", "plain_table"),
     [
         ({"gamma": 5}, 3.13),
-        ({"nodes": 60, "depth": 16, "online": True}, 7.24),
-        ({"nodes": 23, "depth": 12, "online": True}, 6.20),
+        ({"nodes": 60, "depth": 16, "online": True}, 7.26),
+        ({"nodes": 23, "depth": 12, "online": True}, 6.22),
     ],
 )
 def test_suffix_beats_a_plain_table_on_real_answers(
     real_answers: Path, options: dict[str, Any], plain_table: float
 ) -> None:
     """A 12-gram table with hard back-off, by the same five folds, reaches `plain_table`
-    (benchmarks/plain_table.py computes it)."""
+    (benchmarks/suffix_acceptance.py computes it)."""
     payload = run(real_answers, **options)
     assert tau(payload, "suffix") > plain_table
 
