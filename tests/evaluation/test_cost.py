@@ -28,6 +28,7 @@ def test_curve_is_interpolated(tmp_path: Path) -> None:
         ({"tokens": [1, 1, 50], "ratio": [1.0, 1.0, 2.0]}, "not a cost curve"),
         ({"tokens": [1, 50], "ratio": [3.0, 2.0]}, "ratio of one token is 3"),
         ({"tokens": [1, 50], "ratio": [1.0, -2.0]}, "not a cost curve"),
+        ({"tokens": [1, float("inf")], "ratio": [1.0, 2.0]}, "not a cost curve"),
         ({"ratio": [1.0]}, "not a cost curve"),
         ([1], "not a cost curve"),
     ],

@@ -27,7 +27,7 @@ def read_cost_curve(path: Path, widest: int) -> CostCurve:
     try:
         tokens = [int(n) for n in value["tokens"]]
         ratio = [float(r) for r in value["ratio"]]
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InputError("not a cost curve", where=path, expected=expected) from error
     rising = all(a < b for a, b in pairwise(tokens))
     sound = all(math.isfinite(r) and r > 0 for r in ratio)

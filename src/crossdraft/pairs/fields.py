@@ -5,7 +5,6 @@ Every fault names the item and the field, so that a user finds it in a file of t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from crossdraft.base.errors import InputError
 
 #: One id less than fits, so that drafters have one that no answer contains.
 MAX_TOKEN_ID = 2**31 - 2
+#: Larger numbers are not exact as floats, and no index or time is that large.
+MAX_WHOLE = 10**15
 
 
 class Item:
@@ -46,7 +47,7 @@ class Item:
         for place, token in enumerate(value):
             if type(token) is not int or not 0 <= token <= MAX_TOKEN_ID:
                 raise self.error(
-                    f"{key}[{place}] is {token!r}", f"a whole number from 0 to {MAX_TOKEN_ID}"
+                    f"{key}[{place}] is {_shown(token)}", f"a whole number from 0 to {MAX_TOKEN_ID}"
                 )
         return tuple(value)
 
@@ -62,20 +63,36 @@ class Item:
         value = self.value.get(key)
         if value is None:
             return default
-        if type(value) is not int:
-            raise self.error(f"{key} is {value!r}", "a whole number")
+        if type(value) is not int or abs(value) > MAX_WHOLE:
+            raise self.error(f"{key} is {_shown(value)}", "a whole number of up to 15 digits")
         return value
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """Object at `key`, empty where missing or null."""
+        value = self.value.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise self.error(f"{key} is {_kind(value)}", "an object")
+        return dict(value or {})
 
     def time_ms(self, key: str) -> float | None:
         """Seconds at `key` as milliseconds; None where missing or null."""
         value = self.value.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(f"{key} is {_kind(value)}", "a time in seconds")
-        if not math.isfinite(value) or value < 0:
-            raise self.error(f"{key} is {value}", "a time in seconds, zero or more")
+        if not is_time(value):
+            raise self.error(f"{key} is {_shown(value)}", "a time in seconds, zero or more")
         return float(value) * 1e3
+
+
+def is_time(value: Any) -> bool:
+    """Whether a JSON value can be a duration: a finite number, zero or more."""
+    return type(value) in (int, float) and 0 <= value <= MAX_WHOLE
+
+
+def _shown(value: Any) -> str:
+    """The value, unless it is too long to help."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _kind(value: Any) -> str:

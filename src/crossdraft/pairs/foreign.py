@@ -62,7 +62,8 @@ def read_items(value: Any, where: Path) -> PairSet:
         for place, item in enumerate(items)
     ]
     skipped = Counter(entry.reason for entry in parsed if isinstance(entry, _Skip))
-    for failure in header.get("errors") or ():
+    failures = header.get("errors")
+    for failure in failures if isinstance(failures, list) else ():
         skipped[_failure_reason(failure)] += 1
     pairs = tuple(entry for entry in parsed if isinstance(entry, Pair))
     return checked(PairSet(pairs, name, header, skipped, where))

@@ -14,7 +14,7 @@ from typing import Any
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import parse_json, read_text, write_text
-from crossdraft.pairs.fields import Item
+from crossdraft.pairs.fields import Item, is_time
 from crossdraft.pairs.foreign import checked, read_cached_directory, read_items
 from crossdraft.pairs.record import Pair, PairSet, StagesMs
 
@@ -49,7 +49,8 @@ def write_pairs(found: PairSet, path: Path) -> None:
         "skipped": dict(found.skipped),
     }
     lines = [header, *(_to_line(pair) for pair in found.pairs)]
-    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    # ASCII escapes hold every string that JSON knows; UTF-8 has no lone surrogates.
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def write_extraction(found: PairSet, path: Path) -> None:
@@ -84,7 +85,7 @@ def write_extraction(found: PairSet, path: Path) -> None:
         }
         for pair in found.pairs
     ]
-    write_text(path, json.dumps({**header, "results": results}, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps({**header, "results": results}) + "\n")
 
 
 def _own_header(line: str) -> Mapping[str, Any] | None:
@@ -117,12 +118,14 @@ def _read_own(header: Mapping[str, Any], body: str, path: Path) -> PairSet:
             where=path,
             hint="was the file cut while it was written or copied?",
         )
+    head = Item(header, path, "line 1")
+    skips = Item(head.mapping("skipped"), path, "line 1.skipped")
     return checked(
         PairSet(
             tuple(pairs),
-            str(header.get("source_format") or FORMAT),
-            dict(header.get("source_header") or {}),
-            Counter(header.get("skipped") or {}),
+            head.text("source_format") or FORMAT,
+            head.mapping("source_header"),
+            Counter({reason: skips.whole(reason, 0) for reason in skips.value}),
             path,
         )
     )
@@ -164,7 +167,7 @@ def _from_line(item: Item) -> Pair:
         dataset=item.text("dataset") or "",
         draft_stages_ms=_stages(item, "draft_stages_ms"),
         target_stages_ms=_stages(item, "target_stages_ms"),
-        extra=dict(item.value.get("extra") or {}),
+        extra=item.mapping("extra"),
     )
 
 
@@ -172,12 +175,8 @@ def _stages(item: Item, key: str) -> StagesMs | None:
     value = item.value.get(key)
     if value is None:
         return None
-    if (
-        not isinstance(value, list)
-        or len(value) != 5
-        or not all(isinstance(ms, int | float) and not isinstance(ms, bool) for ms in value)
-    ):
-        raise item.error(f"{key} is {value!r}", "five times in milliseconds")
+    if not isinstance(value, list) or len(value) != 5 or not all(map(is_time, value)):
+        raise item.error(f"{key} is no list of five times", "five times in milliseconds")
     load, preprocess, vision, prefill, decode = map(float, value)
     return (load, preprocess, vision, prefill, decode)
 
