@@ -85,6 +85,9 @@ def test_missing_file_folder_and_wrong_encoding(tmp_path: Path) -> None:
 def test_json_errors_name_the_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 2"):
         parse_json('{"a": 1,\n b}', tmp_path)
+    with pytest.raises(InputError, match="half a character"):
+        parse_json('["\\uD800"]', tmp_path)
+    assert parse_json('["\\ud83d\\ude00"]', tmp_path) == ["\U0001f600"]
     with pytest.raises(InputError, match="nested too deeply"):
         parse_json("[" * 100_000, tmp_path)
 

@@ -126,10 +126,20 @@ def parse_json(text: str, where: Path, line: int | None = None) -> Any:
     """Parse JSON and name the place of the first fault.
 
     Raises:
-        InputError: the text is not JSON.
+        InputError: the text is not JSON, or escapes half a character (a lone surrogate), which
+            could be neither printed nor written again.
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "text with half a character (a lone surrogate)",
+            where=where,
+            expected="whole Unicode characters",
+        ) from error
     except RecursionError as error:
         raise InputError("JSON nested too deeply", where=where) from error
     except ValueError as error:

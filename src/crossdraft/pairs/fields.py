@@ -79,7 +79,7 @@ class Item:
         value = self.value.get(key)
         if value is None:
             return None
-        if not is_time(value):
+        if not is_time(value) or not is_time(value * 1e3):
             raise self.error(f"{key} is {_shown(value)}", "a time in seconds, zero or more")
         return float(value) * 1e3
 

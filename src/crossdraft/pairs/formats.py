@@ -32,9 +32,8 @@ def read_pairs(path: Path) -> PairSet:
         return read_cached_directory(path)
     text = read_text(path)
     first, _, rest = text.lstrip().partition("\n")
-    header = _own_header(first)
-    if header is not None:
-        return _read_own(header, rest, path)
+    if _opens_own_file(first):
+        return _read_own(parse_json(first, path, line=1), rest, path)
     return read_items(parse_json(text, path), path)
 
 
@@ -49,8 +48,7 @@ def write_pairs(found: PairSet, path: Path) -> None:
         "skipped": dict(found.skipped),
     }
     lines = [header, *(_to_line(pair) for pair in found.pairs)]
-    # ASCII escapes hold every string that JSON knows; UTF-8 has no lone surrogates.
-    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def write_extraction(found: PairSet, path: Path) -> None:
@@ -85,18 +83,18 @@ def write_extraction(found: PairSet, path: Path) -> None:
         }
         for pair in found.pairs
     ]
-    write_text(path, json.dumps({**header, "results": results}) + "\n")
+    write_text(path, json.dumps({**header, "results": results}, ensure_ascii=False) + "\n")
 
 
-def _own_header(line: str) -> Mapping[str, Any] | None:
-    """The parsed header if this line opens a file of ours."""
+def _opens_own_file(line: str) -> bool:
+    """Whether this line is the header of a file of ours."""
     if f'"{FORMAT}"' not in line:
-        return None
+        return False
     try:
         value = json.loads(line)
     except ValueError:
-        return None
-    return value if isinstance(value, dict) and value.get("format") == FORMAT else None
+        return False
+    return isinstance(value, dict) and value.get("format") == FORMAT
 
 
 def _read_own(header: Mapping[str, Any], body: str, path: Path) -> PairSet:
