@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from crossdraft.base.result import machine
 from crossdraft.base.tree import DraftTree
 from crossdraft.drafters import registry
 from crossdraft.drafters.base import Budget, Drafter
@@ -98,7 +98,7 @@ def main() -> None:
         rows.append({"setting": title, "tau": tau, "data": payload["data"]})
     if arguments.json:
         about = {
-            "machine": f"{platform.system()} {platform.machine()}",
+            "machine": machine(),
             "date": date.today().isoformat(),
             "rows": rows,
         }

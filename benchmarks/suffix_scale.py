@@ -9,8 +9,6 @@ Compile time is near zero where numba's cache is warm; NUMBA_CACHE_DIR=$(mktemp 
 import argparse
 import datetime
 import json
-import os
-import platform
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossdraft.base.clock import now_ms
+from crossdraft.base.result import machine
 from crossdraft.drafters.base import Budget
 from crossdraft.drafters.suffix import SuffixDrafter
 from crossdraft.drafters.suffix_index import warm_up
@@ -96,17 +95,6 @@ def measure(source: Source, n_tokens: int) -> dict[str, float]:
         "bytes_per_token": drafter.index.nbytes / drafter.index.n_tokens,
         "build_s": build_s,
     }
-
-
-def machine() -> dict[str, Any]:
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            x.split(":")[1].strip() for x in info.read_text().splitlines() if "model name" in x
-        ]
-        cpu = names[0] if names else cpu
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
 
 
 def show(result: dict[str, Any]) -> None:

@@ -43,7 +43,6 @@ def test_depth_is_the_length_of_the_path(tree: DraftTree) -> None:
 def test_chain() -> None:
     tree = DraftTree.chain([7, 7, 8], source="me")
     assert tree.parents.tolist() == [-1, 0, 1]
-    assert tree.width == 1
     assert tree.source_names == ("me",)
     assert tree.follow([7, 7, 9]) == (0, 1)
 
@@ -51,7 +50,6 @@ def test_chain() -> None:
 def test_empty() -> None:
     assert len(DraftTree.empty()) == 0
     assert DraftTree.empty().follow([1]) == ()
-    assert DraftTree.empty().width == 0
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +16,8 @@ from crossdraft.base.tree import ROOT, DraftTree
 from crossdraft.decoding.arrival import RecordedStream
 from crossdraft.drafters import registry
 from crossdraft.drafters.base import Budget, Context, Drafter
+from crossdraft.evaluation.config import EvaluateConfig
+from crossdraft.evaluation.run import evaluate
 from tests.make import QUESTION, recorded_pairs
 
 NAMES = list(registry.REGISTRY)
@@ -116,7 +118,14 @@ class Echo(Drafter):
         return DraftTree.chain(list(prefix[-1:])[: budget.nodes], source=self.name)
 
 
-def test_new_drafter_costs_one_registry_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_drafter_costs_one_registry_line(
+    monkeypatch: pytest.MonkeyPatch, extraction_file: Path
+) -> None:
+    """The whole evaluation runs on it, controls beside it."""
     monkeypatch.setitem(registry.REGISTRY, "echo", f"{__name__}:Echo")
-    assert __name__ in sys.modules
-    assert registry.create("echo").propose([3], Budget.chain(4)).tokens.tolist() == [3]
+    config = EvaluateConfig.parse(pairs=extraction_file, drafters=("echo",), online=True)
+    drafters = evaluate(config).payload["drafters"]
+    # Made-up answers say 9 twice in a row: the one place where an echo is right.
+    assert drafters["echo"]["tau"]["value"] > 1
+    assert drafters["echo"]["by_position"][7]["value"] == 1.0
+    assert {"none", "position", "suffix"} <= drafters.keys()

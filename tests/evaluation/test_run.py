@@ -92,7 +92,12 @@ def test_strict_refuses_shared_questions(tmp_path: Path, extraction_file: Path) 
 def test_drives_are_used_where_known(tmp_path: Path) -> None:
     data = run(save(tmp_path / "a.jsonl", recorded_pairs(60, drives=12)))["data"]
     assert (data["drives"], data["bootstrap_blocks"]) == (12, 12)
-    assert "whole drives" in data["split"]
+    assert "5 folds of whole drives" in data["split"]
+    few = evaluate(
+        EvaluateConfig.parse(pairs=save(tmp_path / "b.jsonl", recorded_pairs(60, drives=3)))
+    )
+    assert few.payload["data"]["split"] == "3 folds of whole drives"
+    assert "3 drives make 3 folds, not 5" in few.warnings
 
 
 def test_measured_clock_is_used_where_recorded(tmp_path: Path) -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from crossdraft.base.errors import InputError
-from crossdraft.pairs.leak import check_leak, numbered_apart, without_neighbours
+from crossdraft.pairs.formats import read_pairs
+from crossdraft.pairs.leak import (
+    check_leak,
+    numbered_apart,
+    repeats_in_order,
+    without_neighbours,
+)
+from crossdraft.pairs.split import folds
 from tests.make import recorded_pairs
 
 
@@ -72,3 +80,16 @@ def test_files_that_number_their_clips_apart_are_not_confused() -> None:
     assert numbered_apart(train, test)
     assert without_neighbours(train, test, 4) == (train, 0)
     check_leak(train, test, 4)
+
+
+def test_same_drives_and_others_are_far_apart_on_real_answers(real_answers: Path) -> None:
+    """The figures behind the threshold of twelve answers in 0.8 rank correlation."""
+    files = {n: real_answers.with_name(f"benchmark_{n}s.json.gz") for n in (2, 4, 5, 8, 10)}
+    sets = {1: read_pairs(real_answers).pairs, **{n: read_pairs(f).pairs for n, f in files.items()}}
+    same = [repeats_in_order(sets[1], sets[n]) for n in files]
+    assert [count for count, _ in same] == [112, 55, 41, 16, 25]
+    assert min(correlation for _, correlation in same) > 0.96
+    other = [
+        repeats_in_order(f.train, f.test) for found in sets.values() for f in folds(found, 5, 4)
+    ]
+    assert max(count for count, _ in other) == 11

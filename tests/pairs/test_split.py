@@ -46,8 +46,14 @@ def test_known_drives_are_never_divided() -> None:
     assert max(sizes) - min(sizes) <= 9, "drives are dealt evenly"
 
 
-def test_too_few_drives_fall_back_to_blocks() -> None:
-    assert not any(fold.by_drive for fold in folds(recorded_pairs(60, drives=2), 5, 4))
+def test_few_drives_make_few_folds() -> None:
+    made = folds(recorded_pairs(60, drives=2), 5, 4)
+    assert [(fold.by_drive, len(fold.test)) for fold in made] == [(True, 30), (True, 30)]
+
+
+def test_single_drive_is_cut_into_blocks() -> None:
+    made = folds(recorded_pairs(60, drives=1), 5, 4)
+    assert [fold.by_drive for fold in made] == [False] * 5
 
 
 @pytest.mark.parametrize(("n", "count", "gap"), [(3, 5, 0), (8, 2, 8), (10, 1, 0)])

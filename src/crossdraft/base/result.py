@@ -6,6 +6,7 @@ fingerprints. result.json is the source of truth; tables and figures are drawn f
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -75,9 +76,23 @@ def provenance(inputs: Sequence[Path], argv: Sequence[str]) -> dict[str, Any]:
         "command_line": [Path(argv[0]).name, *argv[1:]] if argv else [],
         "git_revision": git_revision(),
         "packages": package_versions(),
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
+        "machine": machine(),
         "inputs": [{"path": str(path), "sha256": sha256_of(path)} for path in inputs],
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():  # Linux names the processor here alone
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0].partition(":")[2].strip() if names else cpu
+    return {
+        "system": platform.system(),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
     }
 
 

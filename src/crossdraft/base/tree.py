@@ -93,11 +93,6 @@ class DraftTree:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    @property
-    def width(self) -> int:
-        """Largest number of nodes at one depth (0 for an empty tree)."""
-        return int(np.bincount(self.depth).max()) if len(self) else 0
-
     def child(self, node: int, token: int) -> int | None:
         """Index of the child of `node` that carries `token`, if there is one."""
         hits = np.flatnonzero((self.parents == node) & (self.tokens == token))

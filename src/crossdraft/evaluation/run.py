@@ -129,7 +129,8 @@ def _splits(found: PairSet, config: EvaluateConfig) -> tuple[list[Fold], str, li
             for fold in made:
                 check_questions(fold.train, fold.test)
         kind = "whole drives" if made[0].by_drive else f"contiguous blocks, gap {config.gap} clips"
-        return made, f"{config.folds} folds of {kind}", []
+        fewer = [f"{len(made)} drives make {len(made)} folds, not {config.folds}"]
+        return made, f"{len(made)} folds of {kind}", fewer if len(made) < config.folds else []
     test = in_recording_order(found.pairs)
     trained = in_recording_order(_read(config.train_pairs, config.eos).pairs)
     train, dropped = without_neighbours(trained, test, config.gap)

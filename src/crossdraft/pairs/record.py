@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-STAGES = ("load", "preprocess", "vision", "prefill", "decode")
-
+#: load, preprocess, vision, prefill, decode
 StagesMs = tuple[float, float, float, float, float]
 
 

@@ -35,7 +35,11 @@ def lane(pair: Pair) -> Lane:
 
 def in_recording_order(pairs: Iterable[Pair]) -> list[Pair]:
     """Pairs sorted by data set, drive, place in the drive, question."""
-    return sorted(pairs, key=lambda p: (p.dataset, p.drive or "", p.index, p.question_index))
+    return sorted(pairs, key=_order)
+
+
+def _order(pair: Pair) -> tuple[str, str, int, int]:
+    return (pair.dataset, pair.drive or "", pair.index, pair.question_index)
 
 
 def drives_known(pairs: Sequence[Pair]) -> bool:
@@ -44,10 +48,11 @@ def drives_known(pairs: Sequence[Pair]) -> bool:
 
 
 def folds(pairs: Sequence[Pair], count: int, gap: int) -> list[Fold]:
-    """Split into `count` train/test folds, every pair once in a test part.
+    """Split into train/test folds, every pair once in a test part.
 
-    By whole drives where all pairs name theirs and there are at least `count`; else by contiguous
-    blocks of clips, with `gap` clips on both sides of the test block left out of training.
+    By whole drives where all pairs name theirs and there are two or more: a drive is never
+    divided, so there are at most as many folds as drives. Else `count` contiguous blocks of
+    clips, with `gap` clips on both sides of the test block left out of training.
 
     Raises:
         InputError: fewer clips than folds, or nothing is left to train on.
@@ -56,8 +61,8 @@ def folds(pairs: Sequence[Pair], count: int, gap: int) -> list[Fold]:
         raise InputError(f"{count} folds", expected="at least 2")
     ordered = in_recording_order(pairs)
     drives = sorted({str(pair.drive) for pair in ordered})
-    if drives_known(ordered) and len(drives) >= count:
-        groups = _balanced(ordered, drives, count)
+    if drives_known(ordered) and len(drives) > 1:
+        groups = _balanced(ordered, drives, min(count, len(drives)))
         made = [
             Fold(
                 tuple(p for p in ordered if p.drive not in group),
@@ -109,12 +114,7 @@ def _block_folds(ordered: Sequence[Pair], count: int, gap: int) -> list[Fold]:
 def blocks(pairs: Sequence[Pair], clips_per_block: int) -> list[list[int]]:
     """Indices of pairs grouped for the bootstrap: by drive where all are known and there are at
     least ten, else by contiguous blocks of clips within one lane."""
-    ordered = sorted(
-        range(len(pairs)),
-        key=lambda i: (
-            pairs[i].dataset, pairs[i].drive or "", pairs[i].index, pairs[i].question_index
-        ),
-    )  # fmt: skip
+    ordered = sorted(range(len(pairs)), key=lambda i: _order(pairs[i]))
     by_drive = drives_known(pairs) and len({pair.drive for pair in pairs}) >= 10
     groups: list[list[int]] = []
     current: Lane | None = None

@@ -144,7 +144,9 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         "## Provenance",
         "",
         f"- made {origin['created']} by `{' '.join(origin['command_line'])}`",
-        f"- source revision {origin['git_revision'] or 'unknown'}, python {origin['python']}, "
+        f"- on {origin['machine']['cores']} cores of {origin['machine']['cpu']}, "
+        f"python {origin['machine']['python']}",
+        f"- source revision {origin['git_revision'] or 'unknown'}, "
         + ", ".join(f"{name} {number}" for name, number in origin["packages"].items()),
         *(f"- input {item['path']}, sha256 {item['sha256']}" for item in origin["inputs"]),
     ]
