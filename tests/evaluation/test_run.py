@@ -49,7 +49,9 @@ def test_online_learning_helps_where_neighbours_repeat(extraction_file: Path) ->
 
 def test_stride_evaluates_every_nth_clip_of_each_fold(extraction_file: Path) -> None:
     assert run(extraction_file, stride_clips=2)["data"]["clips"] == 30
-    assert run(extraction_file, stride_clips=5)["data"]["clips"] == 15
+    data = run(extraction_file, stride_clips=5)["data"]
+    assert data["clips"] == 15
+    assert data["bootstrap_blocks"] == 4, "a block stays 20 clips of the recording long"
 
 
 def test_order_of_the_file_does_not_matter(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_single_clip_is_evaluated_with_warnings(tmp_path: Path) -> None:
         EvaluateConfig.parse(pairs=save(tmp_path / "one.jsonl", one), train_pairs=train)
     )
     assert outcome.payload["drafters"]["suffix"]["tau"]["low"] is None
-    assert any("fewer than two bootstrap blocks" in warning for warning in outcome.warnings)
+    assert any("rest on 1 blocks" in warning for warning in outcome.warnings)
     assert any("no other clip to be shuffled with" in warning for warning in outcome.warnings)
 
 

@@ -44,7 +44,7 @@ class EvaluateConfig(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     resamples: Annotated[int, Field(ge=100)] = 2000
     block_clips: Positive = 20
-    """Clips per bootstrap block where drives are not known."""
+    """Clips of the recording per bootstrap block where drives are not known."""
     eos: Annotated[int, Field(ge=0)] = 2
 
     @model_validator(mode="after")

@@ -32,6 +32,10 @@ from crossdraft.pairs.record import Pair, PairSet
 from crossdraft.pairs.split import Fold, blocks, drives_known, folds, in_recording_order
 
 
+#: Below this many blocks a bootstrap says little about how a number would vary.
+_FEW_BLOCKS = 8
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What came out, ready for a result file."""
@@ -57,9 +61,10 @@ def evaluate(config: EvaluateConfig, sink: ProgressSink = silent) -> Evaluation:
         if config.cost_curve
         else flat_cost
     )
-    groups = blocks(tested, config.block_clips)
-    if len(groups) < 2:
-        warnings.append("too few clips for an interval: fewer than two bootstrap blocks")
+    # A block is a stretch of the recording, however many of its clips are evaluated.
+    groups = blocks(tested, max(1, config.block_clips // config.stride_clips))
+    if len(groups) < _FEW_BLOCKS:
+        warnings.append(f"intervals rest on {len(groups)} blocks: too few to trust them")
     bootstrap = BlockBootstrap(groups, config.resamples, config.seed)
     alone = sum(
         count == 1 for fold in splits for count in Counter(p.question for p in fold.test).values()
