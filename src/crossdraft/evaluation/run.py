@@ -31,7 +31,6 @@ from crossdraft.pairs.leak import (
 from crossdraft.pairs.record import Pair, PairSet
 from crossdraft.pairs.split import Fold, blocks, drives_known, folds, in_recording_order
 
-
 #: Below this many blocks a bootstrap says little about how a number would vary.
 _FEW_BLOCKS = 8
 
