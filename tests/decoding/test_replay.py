@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdraft.base.tree import DraftTree, Verification
+from crossdraft.decoding.answers import until_eos
 from crossdraft.decoding.arrival import PUBLISHED_1S, Arrival
 from crossdraft.decoding.replay import (
     first_window,
     rank_of_next,
     rank_without_prefix,
     replay,
-    until_eos,
 )
 from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.drafters.drafter_text import DrafterText

@@ -16,9 +16,11 @@ from crossdraft.base.tree import ROOT, DraftTree
 from crossdraft.decoding.arrival import RecordedStream
 from crossdraft.drafters import registry
 from crossdraft.drafters.base import Budget, Context, Drafter
+from crossdraft.drafters.checkpoint import is_trainable
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.run import evaluate
 from tests.make import QUESTION, recorded_pairs
+from tests.tiny import built
 
 NAMES = list(registry.REGISTRY)
 budgets = st.one_of(
@@ -32,8 +34,12 @@ prefixes = st.lists(words, max_size=8)
 
 def ready(name: str, learned: int = 12) -> Drafter:
     """A drafter that has learned from some pairs and begun an answer."""
-    drafter = registry.create(name)
-    drafter.fit(recorded_pairs(learned))
+    drafter: Drafter
+    if is_trainable(name):
+        drafter = built(name, recorded_pairs(max(1, learned)))  # random weights propose too
+    else:
+        drafter = registry.create(name)
+        drafter.fit(recorded_pairs(learned))
     drafter.begin(Context(QUESTION, RecordedStream((20, 100, 21, 2))))
     return drafter
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crossdraft.base.errors import InputError
 from crossdraft.pairs.leak import check_leak
 from crossdraft.pairs.record import Pair
-from crossdraft.pairs.split import blocks, folds
+from crossdraft.pairs.split import blocks, folds, hold_out
 from tests.make import recorded_pairs
 
 
@@ -77,3 +77,32 @@ def test_blocks_follow_drives() -> None:
     pairs = recorded_pairs(60, drives=12)
     assert len(blocks(pairs, 3)) == 12
     assert len(blocks(recorded_pairs(60, drives=3), 10)) == 6
+
+
+@given(st.integers(20, 300), st.floats(0.05, 0.4), st.integers(0, 4), st.integers(1, 2))
+def test_held_out_blocks_keep_the_gap(n: int, share: float, gap: int, questions: int) -> None:
+    pairs = [replace(p, question_index=q) for p in recorded_pairs(n) for q in range(questions)]
+    fold = hold_out(pairs, share, gap)
+    held = {p.clip for p in fold.test}
+    distance = min(abs(a.index - b.index) for a in fold.train for b in fold.test)
+    assert distance == gap + 1
+    assert len(held) == max(1, round(share * n))
+    assert len(fold.test) == questions * len(held)
+    blocks_held = min(4, max(1, len(held) // 12))
+    left_out = n - len(held) - len({p.clip for p in fold.train})
+    assert left_out <= 2 * gap * blocks_held, "nothing more than the gaps is left out"
+
+
+def test_held_out_drives_are_whole_and_near_the_share() -> None:
+    pairs = recorded_pairs(200, drives=10)
+    fold = hold_out(pairs, 0.2, 4)
+    assert fold.by_drive
+    assert not {p.drive for p in fold.train} & {p.drive for p in fold.test}
+    assert 20 <= len(fold.test) <= 60
+    two = hold_out(recorded_pairs(40, drives=2), 0.1, 4)
+    assert {len({p.drive for p in side}) for side in (two.train, two.test)} == {1}
+
+
+def test_too_few_clips_to_hold_any_out() -> None:
+    with pytest.raises(InputError, match="too few to train and validate"):
+        hold_out(recorded_pairs(5), 0.1, 4)

@@ -104,6 +104,11 @@ class Arrival:
         return visible
 
 
+def clocked(pair: Pair) -> Arrival:
+    """What had arrived by the pair's own stage times, else by the published averages."""
+    return Arrival(times=stage_times(pair) or PUBLISHED_1S)
+
+
 class RecordedStream:
     """A recorded drafter answer behind the live `Stream` interface."""
 

@@ -7,21 +7,15 @@ a draft that is ready rides as its tail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossdraft.base.tree import Verification
 from crossdraft.decoding.arrival import Arrival, RecordedStream
 from crossdraft.drafters.base import Budget, Context, Drafter
+from crossdraft.drafters.base import CostCurve as CostCurve
+from crossdraft.drafters.base import flat_cost as flat_cost
 from crossdraft.pairs.record import Pair
-
-#: Cost of a forward over n tokens relative to one token, T(n)/T(1).
-CostCurve = Callable[[int], float]
-
-
-def flat_cost(_: int) -> float:
-    """The bound in which verifying is free: every forward costs one step."""
-    return 1.0
 
 
 @dataclass(frozen=True)
@@ -45,12 +39,6 @@ class Replay:
         return len(self.accepted)
 
 
-def until_eos(answer: Sequence[int], eos: int) -> tuple[int, ...]:
-    """The answer up to and including its first EOS, where decoding stops."""
-    tokens = tuple(answer)
-    return tokens[: tokens.index(eos) + 1] if eos in tokens else tokens
-
-
 def replay(
     drafter: Drafter,
     pair: Pair,
@@ -67,7 +55,7 @@ def replay(
     Returns:
         What each forward accepted. An empty answer takes no forward.
     """
-    answer, stream = pair.target_tokens, _begin(drafter, pair)
+    answer, stream = pair.target_tokens, _begin(drafter, pair, curve)
     accepted: list[int] = []
     drafted: list[int] = []
     position, prefill_cost, decode_cost = 0, 0.0, 0.0
@@ -142,10 +130,10 @@ def first_window(
     return len(drafter.propose((), Budget.chain(gamma)).follow(pair.target_tokens))
 
 
-def _begin(drafter: Drafter, pair: Pair) -> RecordedStream:
+def _begin(drafter: Drafter, pair: Pair, curve: CostCurve = flat_cost) -> RecordedStream:
     """Start the drafter on a pair; the stream it reads from, with everything visible."""
     stream = RecordedStream(pair.draft_tokens)
-    drafter.begin(Context(pair.question, stream))
+    drafter.begin(Context(pair.question, stream, curve))
     return stream
 
 

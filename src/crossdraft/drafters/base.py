@@ -7,12 +7,20 @@ a number measured offline is about the code that runs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from crossdraft.base.tree import DraftTree, Verification
 from crossdraft.pairs.record import Pair
+
+#: Cost of a forward over n tokens relative to one token, T(n)/T(1).
+CostCurve = Callable[[int], float]
+
+
+def flat_cost(_: int) -> float:
+    """The bound in which verifying is free: every forward costs one step."""
+    return 1.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,12 @@ class Context:
     Attributes:
         question: the question as asked.
         stream: the event model's own answer; every drafter of the answer shares it.
+        cost: T(n)/T(1) of the target's forward over n tokens, as measured.
     """
 
     question: str
     stream: Stream
+    cost: CostCurve = flat_cost
 
 
 class Drafter(ABC):

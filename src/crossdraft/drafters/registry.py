@@ -13,17 +13,38 @@ REGISTRY: dict[str, str] = {
     "position": "crossdraft.drafters.position:PositionDrafter",
     "suffix": "crossdraft.drafters.suffix:SuffixDrafter",
     "drafter-text": "crossdraft.drafters.drafter_text:DrafterText",
+    "token-adapter": "crossdraft.drafters.token_adapter:TokenAdapterDrafter",
+    "translator": "crossdraft.drafters.translator:TranslatorDrafter",
+    "ensemble": "crossdraft.drafters.ensemble:EnsembleDrafter",
 }
 
 
+def part_names(name: str) -> tuple[str, ...]:
+    """Registered names that a name joins with `+`: one, or those of an ensemble.
+
+    Raises:
+        InputError: no drafter has one of the names, or one stands there twice.
+    """
+    parts = tuple(name.split("+"))
+    for part in parts:
+        if part not in REGISTRY:
+            raise InputError(f"no drafter is called {part!r}", expected=", ".join(REGISTRY))
+    if len(set(parts)) < len(parts):
+        raise InputError(f"{name!r} names a drafter twice", expected="different drafters")
+    return parts
+
+
 def create(name: str) -> Drafter:
-    """Make a fresh drafter.
+    """Make a fresh drafter; `suffix+position` makes an ensemble of these.
 
     Raises:
         InputError: no drafter has this name.
     """
-    if name not in REGISTRY:
-        raise InputError(f"no drafter is called {name!r}", expected=", ".join(REGISTRY))
+    parts = part_names(name)
+    if len(parts) > 1:
+        from crossdraft.drafters.ensemble import EnsembleDrafter
+
+        return EnsembleDrafter([create(part) for part in parts], name)
     module, _, class_name = REGISTRY[name].partition(":")
     drafter: Drafter = getattr(import_module(module), class_name)()
     return drafter

@@ -111,6 +111,70 @@ def _block_folds(ordered: Sequence[Pair], count: int, gap: int) -> list[Fold]:
     return made
 
 
+def hold_out(pairs: Sequence[Pair], share: float, gap: int) -> Fold:
+    """Hold a share of the pairs out for validation.
+
+    By whole drives where all pairs name theirs and there are two or more: the drives that come
+    closest to the share. Else blocks of clips spread over the recording, with `gap` clips on
+    both sides of each left out of training.
+
+    Raises:
+        InputError: too few clips to train and validate on.
+    """
+    ordered = in_recording_order(pairs)
+    drives = sorted({str(pair.drive) for pair in ordered})
+    if drives_known(ordered) and len(drives) > 1:
+        held = _drives_near(ordered, drives, share)
+        fold = Fold(
+            tuple(p for p in ordered if p.drive not in held),
+            tuple(p for p in ordered if p.drive in held),
+            by_drive=True,
+        )
+    else:
+        fold = _spread_blocks(ordered, share, gap)
+    if not fold.train or not fold.test:
+        raise InputError(
+            f"{len({p.clip for p in ordered})} clips are too few to train and validate on",
+            expected=f"enough for a share of {share:g} and gaps of {gap} clips",
+            hint="more clips, a smaller gap, or validation answers of their own",
+        )
+    return fold
+
+
+def _drives_near(ordered: Sequence[Pair], drives: Sequence[str], share: float) -> set[str]:
+    """Shortest drives first, as long as they bring the held-out part closer to the share."""
+    length = {drive: sum(p.drive == drive for p in ordered) for drive in drives}
+    held: set[str] = set()
+    filled = 0
+    for drive in sorted(drives, key=lambda d: (length[d], d)):
+        nearer = abs(filled + length[drive] - share * len(ordered)) < abs(
+            filled - share * len(ordered)
+        )
+        if len(held) + 1 < len(drives) and (nearer or not held):
+            held.add(drive)
+            filled += length[drive]
+    return held
+
+
+def _spread_blocks(ordered: Sequence[Pair], share: float, gap: int) -> Fold:
+    """Up to four blocks of at least 12 clips each, each in the middle of its stretch."""
+    clips = list(dict.fromkeys(pair.clip for pair in ordered))
+    wanted = max(1, round(share * len(clips)))
+    number = max(1, min(4, wanted // 12))
+    held: set[str] = set()
+    near: set[str] = set()
+    for block in range(number):
+        size = wanted * (block + 1) // number - wanted * block // number
+        middle = len(clips) * (2 * block + 1) // (2 * number)
+        low = max(0, middle - size // 2)
+        held |= set(clips[low : low + size])
+        near |= set(clips[max(0, low - gap) : low + size + gap])
+    return Fold(
+        tuple(p for p in ordered if p.clip not in near),
+        tuple(p for p in ordered if p.clip in held),
+    )
+
+
 def blocks(pairs: Sequence[Pair], clips_per_block: int) -> list[list[int]]:
     """Indices of pairs grouped for the bootstrap: by drive where all are known and there are at
     least ten, else by contiguous blocks of clips within one lane."""

@@ -1,0 +1,211 @@
+"""The contract of a drafter that is trained by gradient.
+
+The drafter brings its network, its loss and its rollouts; the training loop only loops. Everything
+a drafter reads from the data comes in one `TokenBatch`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from crossdraft.base.errors import InputError
+from crossdraft.drafters.base import Drafter
+from crossdraft.pairs.record import Pair
+
+#: Stands behind the end of an answer. Id 0 is `<unk>` in Llama vocabularies: never an answer.
+PAD = 0
+#: Label of a position that no loss counts, and a rollout entry that proposes nothing.
+IGNORE = -100
+NO_PROPOSAL = -1
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Answers of both models, padded on the right to the longest of the batch.
+
+    Attributes:
+        draft: [batch, draft_length] int64, `PAD` behind the end.
+        draft_lengths: [batch] int64.
+        target: [batch, target_length] int64, `PAD` behind the end.
+        target_lengths: [batch] int64.
+        questions: [batch] the questions as asked.
+    """
+
+    draft: Tensor
+    draft_lengths: Tensor
+    target: Tensor
+    target_lengths: Tensor
+    questions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], max_length: int, pad_to: int | None = None) -> TokenBatch:
+        """Make a batch.
+
+        Args:
+            max_length: longer answers are cut here.
+            pad_to: pad both sides to this length instead of the longest of the batch.
+        """
+        draft, draft_lengths = _padded([p.draft_tokens for p in pairs], max_length, pad_to)
+        target, target_lengths = _padded([p.target_tokens for p in pairs], max_length, pad_to)
+        questions = tuple(pair.question for pair in pairs)
+        return cls(draft, draft_lengths, target, target_lengths, questions)
+
+    def to(self, device: torch.device) -> TokenBatch:
+        """The same batch on a device."""
+        return TokenBatch(
+            self.draft.to(device),
+            self.draft_lengths.to(device),
+            self.target.to(device),
+            self.target_lengths.to(device),
+            self.questions,
+        )
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+
+def _padded(
+    rows: Sequence[Sequence[int]], max_length: int, pad_to: int | None
+) -> tuple[Tensor, Tensor]:
+    """[batch, length] and [batch] of token rows."""
+    cut = [row[:max_length] for row in rows]
+    lengths = torch.tensor([len(row) for row in cut], dtype=torch.int64)
+    width = pad_to if pad_to is not None else max((len(row) for row in cut), default=0)
+    padded = torch.full((len(cut), width), PAD, dtype=torch.int64)
+    for place, row in enumerate(cut):
+        padded[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
+    return padded, lengths
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a drafter says about one batch.
+
+    Attributes:
+        value: scalar, mean over the counted positions, with its graph.
+        tokens: target tokens that were counted.
+        top1, top5: of these, how many were the first candidate and among the first five.
+    """
+
+    value: Tensor
+    tokens: int
+    top1: int
+    top5: int
+
+
+class Trainable(Drafter):
+    """A drafter with a network.
+
+    Order of calls: `build` once from the training pairs (or `restore` from a checkpoint), then
+    `loss` and `rollouts` from the loop, then the calls of every drafter.
+    """
+
+    #: Frozen dataclass of sizes and switches. Its fields are the flags of `crossdraft train NAME`;
+    #: metadata["help"] of each field is the flag's help.
+    Config: ClassVar[type[Any]]
+    #: Settings of the training loop that suit this drafter better than the loop's own.
+    training_defaults: ClassVar[Mapping[str, Any]] = {}
+    #: What `loss` reads from a batch.
+    batch_needs: frozenset[str] = frozenset({"draft_tokens", "target_tokens"})
+    #: Longest answer the network can read.
+    max_length: int
+
+    network: nn.Module
+
+    def __init__(self, config: Any | None = None) -> None:
+        self.config = self.Config() if config is None else config
+
+    @abstractmethod
+    def build(self, pairs: Sequence[Pair], seed: int) -> None:
+        """Make an untrained network whose vocabulary fits the training pairs.
+
+        Raises:
+            InputError: the configuration contradicts itself or the pairs.
+        """
+
+    @abstractmethod
+    def loss(self, batch: TokenBatch) -> Loss:
+        """Loss and hits of one batch, teacher-forced. Pure but for dropout and truncation, which
+        follow torch's global generator while the network is in training mode."""
+
+    @abstractmethod
+    def rollouts(self, batch: TokenBatch, gamma: int) -> Tensor:
+        """[batch, target_length, gamma] int64: the chain proposed at every start position.
+
+        Entry [b, p] is what `propose(target[b, :p], Budget.chain(gamma))` proposes when all of
+        the event model's answer has arrived; `NO_PROPOSAL` where it proposes nothing. Behind the
+        first token that differs from the target nothing is ever accepted, so entries there may
+        be anything.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Plain JSON that, with the tensors, is enough to restore the drafter."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights as a checkpoint keeps them (which may be wider than the live network's)."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Trainable:
+        """Rebuild from `describe` and `tensors`, on the CPU, in evaluation mode.
+
+        Raises:
+            InputError: the tensors do not fit together.
+        """
+
+    @classmethod
+    def config_from(cls, values: Mapping[str, Any]) -> Any:
+        """A `Config` from plain values.
+
+        Raises:
+            InputError: a name that the drafter does not know, or a value it refuses.
+        """
+        known = [known.name for known in fields(cls.Config)]
+        unknown = sorted(values.keys() - set(known))
+        if unknown:
+            raise InputError(f"{cls.name} has no option {unknown[0]!r}", expected=", ".join(known))
+        try:
+            return cls.Config(**values)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{cls.name}: {error}") from error
+
+    def options(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return asdict(self.config)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values in the live network."""
+        return sum(weight.numel() for weight in self.network.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return next(self.network.parameters()).device
+
+
+def option(default: Any, text: str) -> Any:
+    """A configuration field that explains itself."""
+    return field(default=default, metadata={"help": text})
+
+
+def hits(logits: Tensor, labels: Tensor) -> tuple[int, int, int]:
+    """Positions counted, and how many labels are the first candidate or among the first five.
+
+    Args:
+        logits: [..., vocab].
+        labels: [...] with `IGNORE` where nothing counts.
+    """
+    counted = labels != IGNORE
+    rows, wanted = logits[counted], labels[counted]
+    # Counting the better ones is one pass; sorting 32,000 candidates would cost as much as a step.
+    better = (rows > rows.gather(1, wanted[:, None])).sum(-1)
+    return int(counted.sum()), int((better == 0).sum()), int((better < 5).sum())

@@ -1,0 +1,246 @@
+"""The training loop: it learns, stops, resumes bit for bit, and never reads a test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from crossdraft.base.errors import InputError
+from crossdraft.drafters.checkpoint import is_trainable, load_drafter
+from crossdraft.drafters.registry import REGISTRY
+from crossdraft.drafters.trainable import Trainable
+from crossdraft.training.log import read_log
+from crossdraft.training.loop import BEST, FINAL, STATE, fit
+from crossdraft.training.settings import TrainSettings, training_config
+from tests.make import recorded_pairs
+from tests.tiny import tiny
+
+PAIRS = recorded_pairs(60)
+TRAIN, VAL = PAIRS[:44], PAIRS[48:]
+TRAINABLE = [name for name in REGISTRY if is_trainable(name)]
+
+
+def settings(**options: Any) -> TrainSettings:
+    return TrainSettings(**{"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2, **options})
+
+
+def weights(drafter: Trainable) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in drafter.network.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def without_times(history: Any) -> list[dict[str, float]]:
+    timed = ("train_ms", "validation_ms", "samples_per_s")
+    return [{k: v for k, v in record.items() if k not in timed} for record in history]
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_it_learns(name: str) -> None:
+    drafter = tiny(name)
+    trained = fit(drafter, TRAIN, VAL, settings(num_epochs=12))
+    first, best = trained.history[0], trained.best
+    assert best["train_loss"] < 0.8 * first["train_loss"]
+    assert best["val_top1"] > 0.3
+    assert best["val_tau"] == max(record["val_tau"] for record in trained.history)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_resumed_equals_uninterrupted_bit_for_bit(name: str, tmp_path: Path) -> None:
+    whole = tiny(name)
+    expected = fit(whole, TRAIN, VAL, settings(), folder=_made(tmp_path / "whole"))
+
+    class StopError(Exception):
+        pass
+
+    def stop(record: dict[str, float]) -> None:
+        if record["epoch"] == 2:
+            raise StopError
+
+    folder = _made(tmp_path / "cut")
+    with pytest.raises(StopError):
+        fit(tiny(name), TRAIN, VAL, settings(), folder=folder, on_epoch=stop)
+    torch.rand(7)  # whatever happens in between must not matter
+    seen: list[float] = []
+    again = tiny(name)
+    resumed = fit(
+        again, TRAIN, VAL, settings(), folder=folder, on_epoch=lambda r: seen.append(r["epoch"])
+    )
+    assert seen == [3, 4]
+    assert same(weights(again), weights(whole))
+    assert without_times(resumed.history) == without_times(expected.history)
+    for model in (BEST, FINAL):
+        ours, theirs = (load_drafter(tmp_path / run / model).drafter for run in ("cut", "whole"))
+        assert same(weights(ours), weights(theirs))
+    assert without_times(read_log(folder)) == without_times(expected.history)
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+from tests.training.test_loop import TRAIN, VAL, settings
+from tests.tiny import tiny
+from crossdraft.training.loop import fit
+def line(record): print(record["epoch"], flush=True)
+fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=400), folder=Path(sys.argv[1]), on_epoch=line)
+"""  # noqa: E501
+
+
+def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
+    """kill -9 at any moment leaves a state that the next call continues from."""
+    folder = _made(tmp_path / "killed")
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", _KILLED, str(folder)], stdout=subprocess.PIPE, text=True, cwd=root
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= 3:
+                break
+        time.sleep(0.02)
+        process.kill()
+    finished = len(read_log(folder))
+    assert finished >= 3
+
+    class StopError(Exception):
+        pass
+
+    seen: list[float] = []
+
+    def stop(record: dict[str, float]) -> None:
+        seen.append(record["epoch"])
+        if len(seen) == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        fit(
+            tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=400), folder=folder,
+            on_epoch=stop,
+        )  # fmt: skip
+    # The log is written behind the state: it may lack the last epoch, never show one too many.
+    assert seen[0] in (finished + 1, finished + 2)
+    assert [r["epoch"] for r in read_log(folder)] == list(range(1, int(seen[1]) + 1))
+
+
+def test_best_epoch_is_what_is_left_and_saved(tmp_path: Path) -> None:
+    drafter = tiny("token-adapter")
+    trained = fit(drafter, TRAIN, VAL, settings(num_epochs=6), folder=_made(tmp_path / "run"))
+    saved = load_drafter(tmp_path / "run").drafter
+    assert same(weights(saved), weights(drafter))
+    assert not drafter.network.training
+    best = max(trained.history, key=lambda r: (r["val_tau"], r["val_top1"], -r["epoch"]))
+    assert trained.best == best
+
+
+def test_stops_when_nothing_gets_better() -> None:
+    trained = fit(
+        tiny("token-adapter"), TRAIN, VAL,
+        settings(num_epochs=50, learning_rate=1e-9, early_stopping=3),
+    )  # fmt: skip
+    assert trained.stopped_early
+    assert len(trained.history) == trained.best_epoch + 3
+
+
+def test_state_of_another_training_is_not_continued(tmp_path: Path) -> None:
+    folder = _made(tmp_path / "run")
+    fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=1), folder=folder)
+    alike, others = settings(num_epochs=1), settings(num_epochs=2)
+    for drafter, train, asked in (
+        (tiny("token-adapter"), TRAIN, others),
+        (tiny("token-adapter"), TRAIN[1:], alike),
+        (tiny("token-adapter", dropout=0.3), TRAIN, alike),
+    ):
+        with pytest.raises(InputError, match="other options, other data"):
+            fit(drafter, train, VAL, asked, folder=folder)
+
+
+def test_damaged_state_is_named(tmp_path: Path) -> None:
+    folder = _made(tmp_path / "run")
+    fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=1), folder=folder)
+    state = folder / STATE
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"state\.safetensors"):
+        fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=1), folder=folder)
+
+
+def test_same_seed_same_weights_other_seed_others() -> None:
+    made = []
+    for seed in (0, 0, 1):
+        drafter = tiny("token-adapter")
+        fit(drafter, TRAIN, VAL, settings(num_epochs=1, seed=seed))
+        made.append(weights(drafter))
+    assert same(made[0], made[1])
+    assert not same(made[0], made[2])
+
+
+def test_generators_are_left_as_found() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=1))
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_tensorboard_and_log_say_the_same(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = _made(tmp_path / "run")
+    fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=2), folder=folder)
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    shown = [point.value for point in events.Scalars("val/tau")]
+    assert shown == pytest.approx([r["val_tau"] for r in read_log(folder)], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"device": "abacus"}, "cannot be used"),
+        ({"device": "cuda:99"}, "cannot be used"),
+    ],
+)
+def test_impossible_devices_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fit(tiny("token-adapter"), TRAIN, VAL, settings(**change))
+
+
+def test_a_loss_that_is_no_number_stops_the_run() -> None:
+    with pytest.raises(InputError, match="the loss is"):
+        fit(tiny("token-adapter"), TRAIN, VAL, settings(learning_rate=1e30, clip_norm=1e30))
+
+
+def test_empty_sides_are_refused() -> None:
+    with pytest.raises(InputError, match="train on"):
+        fit(tiny("token-adapter"), [], VAL, settings())
+    with pytest.raises(InputError, match="validate on"):
+        fit(tiny("token-adapter"), TRAIN, [], settings())
+
+
+def test_options_find_their_place(tmp_path: Path) -> None:
+    config = training_config(
+        "token-adapter",
+        {"pairs": tmp_path, "num_epochs": 3, "num_layers": 6, "task_name": "1s", "out": None},
+    )
+    assert (config.settings.num_epochs, config.options["num_layers"]) == (3, 6)
+    assert config.settings.learning_rate == 1e-4, "the seed study's"
+    assert json.loads(config.model_dump_json())["task_name"] == "1s"
+    with pytest.raises(InputError, match="--num-epochs"):
+        training_config("token-adapter", {"pairs": tmp_path, "num_epochs": 0})
+    with pytest.raises(InputError, match="no option 'width'"):
+        training_config("token-adapter", {"pairs": tmp_path, "width": 3})
+    with pytest.raises(InputError, match="no drafter with a network"):
+        training_config("suffix", {"pairs": tmp_path})
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
