@@ -53,3 +53,23 @@ def test_zero_denominator_has_no_value() -> None:
     bootstrap = BlockBootstrap([[0], [1]], 100, 0)
     zero = np.zeros((2, 1))
     assert bootstrap.ratio(zero, zero) == [Estimate(None)]
+
+
+def test_difference_is_paired() -> None:
+    """Hard clips are hard for both: the difference is known better than either value."""
+    rng = np.random.default_rng(4)
+    hardness = np.repeat(rng.normal(size=30) * 3, 4)
+    first, second = hardness + 1 + rng.normal(size=120) / 10, hardness
+    groups = [[4 * g + i for i in range(4)] for g in range(30)]
+    bootstrap = BlockBootstrap(groups, 1000, 0)
+    ones = np.ones((120, 1))
+    (value,) = bootstrap.difference((first[:, None], ones), (second[:, None], ones))
+    assert value.value is not None and abs(value.value - 1) < 0.05
+    assert width(value) < 0.1 * width(one(groups, first))
+
+
+def test_difference_to_itself_is_nothing() -> None:
+    bootstrap = BlockBootstrap([[0], [1], [2]], 200, 0)
+    column = (np.array([[1.0], [2.0], [0.0]]), np.ones((3, 1)))
+    assert bootstrap.difference(column, column) == [Estimate(0.0, 0.0, 0.0)]
+    assert BlockBootstrap([[0, 1, 2]], 200, 0).difference(column, column) == [Estimate(0.0)]

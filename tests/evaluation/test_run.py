@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from crossdraft.base.errors import InputError
+from crossdraft.drafters.checkpoint import TrainedOn, save_drafter
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.run import evaluate
 from crossdraft.pairs.formats import write_pairs
 from crossdraft.pairs.record import Pair, PairSet
 from tests.make import recorded_pairs
+from tests.tiny import built, tiny_options
 
 
 def save(path: Path, pairs: tuple[Pair, ...]) -> Path:
@@ -170,3 +172,97 @@ def test_position_table_scores_what_the_seed_study_published(real_answers: Path)
 def test_same_drives_at_another_length_are_refused(real_answers: Path) -> None:
     with pytest.raises(InputError, match="same drives cut another way"):
         run(real_answers.with_name("benchmark_2s.json.gz"), train_pairs=real_answers)
+
+
+TINY = {"num_epochs": 2, "batch_size": 8, "learning_rate": 1e-2, **tiny_options("token-adapter")}
+
+
+def test_networks_are_trained_in_each_fold_beside_their_twins(
+    tmp_path: Path, extraction_file: Path
+) -> None:
+    """A killed evaluation finds the trainings it has finished, and nothing else changes."""
+    config = EvaluateConfig.parse(
+        pairs=extraction_file, drafters=("token-adapter",), folds=2, gamma=3, train=TINY
+    )
+    folder = tmp_path / "states"
+    payload = evaluate(config, folder=folder).payload
+    assert payload["drafters"]["token-adapter"]["tau"]["value"] > 1.1
+    trained = ["token-adapter-1", "token-adapter-2", "token-adapter@blind-1"]
+    assert {path.name for path in folder.iterdir()} == {*trained, "token-adapter@blind-2"}
+    stages: list[str] = []
+    again = evaluate(config, lambda p: stages.append(p.stage), folder).payload
+    assert again == payload
+    assert not any("epoch" in stage for stage in stages), "nothing is trained twice"
+
+
+def test_differences_are_those_of_the_values(extraction_file: Path) -> None:
+    payload = run(
+        extraction_file, drafters=("suffix+position", "token-adapter"), folds=2, train=TINY
+    )
+    compared = payload["differences"]
+    assert compared.keys() == {"suffix+position", "token-adapter"}
+    assert compared["token-adapter"].keys() == {
+        "position", "suffix", "token-adapter@shuffled", "token-adapter@blind",
+    }  # fmt: skip
+    for label, rivals in compared.items():
+        for rival, metrics in rivals.items():
+            for name, value in metrics.items():
+                own, other = (payload["drafters"][n][name]["value"] for n in (label, rival))
+                assert value["value"] == pytest.approx(own - other, abs=1e-12)
+                assert value["low"] <= value["value"] <= value["high"]
+
+
+def test_checkpoint_that_has_seen_the_test_is_refused(
+    tmp_path: Path, extraction_file: Path
+) -> None:
+    pairs = recorded_pairs(120)
+    drafter = built("token-adapter", pairs)
+    checkpoint = tmp_path / "best_model.safetensors"
+    save_drafter(drafter, checkpoint, TrainedOn.of(pairs[:60]))
+    with pytest.raises(InputError, match="trained on 60 clips"):
+        run(extraction_file, drafters=(str(checkpoint),))
+    other = save(tmp_path / "other.jsonl", pairs[64:])
+    assert "token-adapter" in run(other, drafters=(str(checkpoint),), folds=2)["drafters"]
+    by_drive = recorded_pairs(120, drives=4)
+    save_drafter(drafter, checkpoint, TrainedOn.of(by_drive[:60]))
+    renamed = tuple(replace(p, clip="again-" + p.clip) for p in by_drive)
+    with pytest.raises(InputError, match="trained on the drive drive_00"):
+        run(save(tmp_path / "named.jsonl", renamed), drafters=(str(checkpoint),))
+
+
+def test_checkpoint_of_unknown_training_is_warned_about(
+    tmp_path: Path, extraction_file: Path
+) -> None:
+    checkpoint = tmp_path / "best_model.safetensors"
+    save_drafter(built("token-adapter", recorded_pairs(9)), checkpoint)
+    outcome = evaluate(
+        EvaluateConfig.parse(pairs=extraction_file, drafters=(str(checkpoint),), folds=2)
+    )
+    assert any("does not say what it was trained on" in warning for warning in outcome.warnings)
+
+
+def test_wrong_training_options_stop_before_anything_is_trained(
+    tmp_path: Path, extraction_file: Path
+) -> None:
+    config = EvaluateConfig.parse(
+        pairs=extraction_file, drafters=("token-adapter",), train={"num_epochs": 0}
+    )
+    with pytest.raises(InputError, match="--num-epochs"):
+        evaluate(config, folder=tmp_path / "states")
+    assert not (tmp_path / "states").exists()
+
+
+def test_test_answers_do_not_reach_training(extraction_file: Path, tmp_path: Path) -> None:
+    """Other test answers, same training answers: the same network in the fold."""
+    pairs = recorded_pairs(60)
+    changed = tuple(replace(p, target_tokens=(9, 9, 2)) if p.index < 30 else p for p in pairs)
+    states = []
+    for name, given in (("one", pairs), ("other", changed)):
+        config = EvaluateConfig.parse(
+            pairs=save(tmp_path / f"{name}.jsonl", given), drafters=("token-adapter",), folds=2,
+            train=TINY,
+        )  # fmt: skip
+        evaluate(config, folder=tmp_path / name)
+        states.append((tmp_path / name / "token-adapter-1" / "log.jsonl").read_text())
+    kept = [[line.split('"train_ms"')[0] for line in text.splitlines()] for text in states]
+    assert kept[0] == kept[1]

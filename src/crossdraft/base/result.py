@@ -140,6 +140,12 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @staticmethod
+    def planned(name: str, now: datetime | None = None) -> Path:
+        """A free `runs/<name>_<YYYYMMDD>_<HHMMSS>` below the current folder; nothing is made."""
+        stamp = (now or datetime.now()).strftime("%Y%m%d_%H%M%S")
+        return _free_name(Path("runs") / f"{name}_{stamp}")
+
     @classmethod
     def create(cls, name: str, out: Path | None = None, now: datetime | None = None) -> RunFolder:
         """Make `out`, or `runs/<name>_<YYYYMMDD>_<HHMMSS>` below the current folder.
@@ -148,8 +154,7 @@ class RunFolder:
             InputError: `out` already holds a result (nothing is overwritten) or cannot be made.
         """
         if out is None:
-            stamp = (now or datetime.now()).strftime("%Y%m%d_%H%M%S")
-            out = _free_name(Path("runs") / f"{name}_{stamp}")
+            out = cls.planned(name, now)
         refuse_taken(out)
         try:
             out.mkdir(parents=True, exist_ok=True)

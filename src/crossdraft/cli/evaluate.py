@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,9 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[DRAFTER]...",
-        help="Drafters to evaluate. The controls (none, position, suffix, drafter-text and "
-        "shuffled twins) always run beside them; with no name they run alone.",
+        help="Drafters to evaluate: names, names joined by + (an ensemble), or checkpoints. "
+        "Trainable ones are trained in each fold. The controls (none, position, suffix, "
+        "drafter-text, shuffled and blind twins) always run beside them.",
         show_default=False,
     ),
 ]
@@ -58,8 +60,13 @@ def evaluate(
     strict: Annotated[
         bool, typer.Option("--strict", help="Train and test must not share questions.")
     ] = False,
+    num_epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of the trainings, at most.", show_default="the drafter's own"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where trainings run: auto, cpu, cuda, …")] = "auto",
     eos: Annotated[int, typer.Option(help="Token id that ends an answer.")] = 2,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of trainings.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for results.", show_default="runs/evaluate_<date>_<time>"),
@@ -77,11 +84,10 @@ def evaluate(
     Example: crossdraft evaluate suffix --pairs answers.json.gz --nodes 60 --depth 16 --online
     """
     from crossdraft.base.errors import InputError
-    from crossdraft.base.result import Result, RunFolder, refuse_taken
+    from crossdraft.base.result import RunFolder
     from crossdraft.cli.progress import progress_bar
     from crossdraft.evaluation.config import EvaluateConfig
-    from crossdraft.evaluation.run import evaluate as run
-    from crossdraft.report.acceptance import write_report
+    from crossdraft.workflow.steps import run_evaluation
 
     if train_pairs is not None and folds is not None:
         raise InputError("--train-pairs and --folds exclude each other")
@@ -101,23 +107,21 @@ def evaluate(
         strict=strict,
         seed=seed,
         eos=eos,
+        train={"device": device, "seed": seed} | ({"num_epochs": num_epochs} if num_epochs else {}),
     )
-    if out is not None:
-        refuse_taken(out)
-    # Everything is computed before a folder appears: a wrong input leaves nothing behind.
-    with progress_bar() as sink:
-        outcome = run(config, sink)
-    resolved = config.model_dump(mode="json")
-    inputs = [path for path in (pairs, train_pairs, cost_curve) if path is not None]
-    result = Result("evaluate", outcome.payload, resolved, inputs, outcome.warnings).to_json()
-    folder = RunFolder.create("evaluate", out)
-    folder.write_config(resolved)
-    write_report(result, folder.path)
-    folder.write_result(result)
+    folder = RunFolder.planned("evaluate") if out is None else out
+    try:
+        with progress_bar() as sink:
+            result = run_evaluation(config, folder, sink)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        if folder.exists():
+            print(f"trainings are kept: call again with --out {folder}", file=sys.stderr)
+        raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
-        _show(result, folder.path)
+        _show(result, folder)
 
 
 def _arrived(value: str) -> str | int:
@@ -137,38 +141,23 @@ _SHOWN = ("drafter", "tau", "tau/cost", "alpha %", "top-5 %", "first window", "p
 
 def _show(result: dict[str, Any], folder: Path) -> None:
     """The table, what to know, and where the files are."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    from crossdraft.report.acceptance import results_table
+    from crossdraft.cli.table import print_table
+    from crossdraft.report.acceptance import differences_table, results_table
 
     head, rows = results_table(result)
     data = result["data"]
     learning = "online" if result["config"]["online"] else "static"
     print(f"{data['pairs']} answers about {data['clips']} clips; {data['split']}")
     print(f"{data['proposal']}, {learning}")
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     columns = [place for place, title in enumerate(head) if title in _SHOWN]
-    for place in columns:
-        # Two-word titles and intervals stand on two lines: side by side they fit no terminal.
-        table.add_column(
-            head[place].replace(" ", "\n", 1),
-            justify="left" if place == 0 else "right",
-            no_wrap=True,
-        )
-    for row in rows:
-        table.add_row(*(_two_lines(row[place]) for place in columns))
-    Console().print(table)
+    print_table([head[p] for p in columns], [[row[p] for p in columns] for row in rows])
     print("below each value: its 95 % interval; first window: accepted of the first 22 drafts")
+    head, rows = differences_table(result)
+    if rows:
+        print_table(head, rows)
     for warning in result["warnings"]:
         print(f"note: {warning}")
     print(f"clock: {data['clock']}")
     print(f"every column, and the figures: {folder}")
     for path in sorted(folder.iterdir()):
         print(f"  {path}")
-
-
-def _two_lines(cell: str) -> str:
-    """`1.23 [1.00, 1.50]` as the value above its interval."""
-    return cell.replace(" [", "\n").replace(", ", "–").rstrip("]")

@@ -43,23 +43,48 @@ class BlockBootstrap:
             One estimate per metric; value None where the denominator is zero, interval None with
             fewer than two groups.
         """
+        return _estimates(*self._values_and_draws(numerators, denominators))
+
+    def difference(
+        self, first: tuple[Floats, Floats], second: tuple[Floats, Floats]
+    ) -> list[Estimate]:
+        """First ratio minus second, each a pair of numerators and denominators as in `ratio`.
+
+        Both are recomputed on the same draws, so that what hard clips do to both cancels out.
+        """
+        value, draws = self._values_and_draws(*first)
+        other_value, other_draws = self._values_and_draws(*second)
+        return _estimates(
+            value - other_value, None if draws is None else draws - np.asarray(other_draws)
+        )
+
+    def _values_and_draws(
+        self, numerators: Floats, denominators: Floats
+    ) -> tuple[Floats, Floats | None]:
+        """[metrics] ratios and [resamples, metrics] of their draws, None with one group."""
         top, bottom = self._by_group(numerators), self._by_group(denominators)
         values = _divide(top.sum(0), bottom.sum(0))
         if len(self.groups) < 2:
-            return [Estimate(_number(value)) for value in values]
-        draws = _divide(self._draws @ top, self._draws @ bottom)
-        estimates = []
-        for value, column in zip(values, draws.T, strict=True):
-            seen = column[np.isfinite(column)]
-            if not len(seen) or not np.isfinite(value):
-                estimates.append(Estimate(_number(value)))
-                continue
-            low, high = np.percentile(seen, [2.5, 97.5])
-            estimates.append(Estimate(float(value), float(low), float(high)))
-        return estimates
+            return values, None
+        return values, _divide(self._draws @ top, self._draws @ bottom)
 
     def _by_group(self, values: Floats) -> Floats:
         return np.stack([values[group].sum(0) for group in self.groups])
+
+
+def _estimates(values: Floats, draws: Floats | None) -> list[Estimate]:
+    """Values with the 95 % intervals of their draws."""
+    if draws is None:
+        return [Estimate(_number(value)) for value in values]
+    estimates = []
+    for value, column in zip(values, draws.T, strict=True):
+        seen = column[np.isfinite(column)]
+        if not len(seen) or not np.isfinite(value):
+            estimates.append(Estimate(_number(value)))
+            continue
+        low, high = np.percentile(seen, [2.5, 97.5])
+        estimates.append(Estimate(float(value), float(low), float(high)))
+    return estimates
 
 
 def _divide(top: Floats, bottom: Floats) -> Floats:

@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from crossdraft.base.errors import InputError
 from crossdraft.drafters.base import Budget
-from crossdraft.drafters.registry import REGISTRY
+from crossdraft.drafters.registry import REGISTRY, part_names
+
+
+def _check_name(name: str) -> None:
+    try:
+        part_names(name)
+    except InputError as error:
+        raise ValueError(f"{error.found}; known: {', '.join(REGISTRY)}") from error
+
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -22,7 +30,8 @@ class EvaluateConfig(BaseModel):
     pairs: Path
     """Recorded answers to evaluate on."""
     drafters: tuple[str, ...] = ()
-    """Drafters asked for; the controls run beside them. Empty: the controls alone."""
+    """Drafters asked for, by name, as names joined by `+`, or as paths of checkpoints; the
+    controls run beside them. Empty: the controls alone."""
     train_pairs: Path | None = None
     """Recorded answers of other drives to learn from, instead of folds."""
     folds: Annotated[int, Field(ge=2)] = 5
@@ -46,12 +55,16 @@ class EvaluateConfig(BaseModel):
     block_clips: Positive = 20
     """Clips of the recording per bootstrap block where drives are not known."""
     eos: Annotated[int, Field(ge=0)] = 2
+    val_split: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of each training part that trainings and calibrations validate on."""
+    train: dict[str, Any] = {}
+    """Options of the trainings in the folds, as of `crossdraft train`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> EvaluateConfig:
         for name in self.drafters:
-            if name not in REGISTRY:
-                raise ValueError(f"no drafter is called {name!r}; known: {', '.join(REGISTRY)}")
+            if not Path(name).exists():
+                _check_name(name)
         if self.gamma is not None and (self.nodes is not None or self.depth is not None):
             raise ValueError("--gamma asks for a chain, --nodes/--depth for a tree: choose one")
         if (self.nodes is None) != (self.depth is None):

@@ -57,13 +57,15 @@ def measure(
     )
 
 
-def summarise(
-    records: Sequence[AnswerRecord], bootstrap: BlockBootstrap, *, with_cost: bool
-) -> dict[str, Any]:
-    """All metrics of one drafter as plain JSON values."""
+#: One metric of every answer: [answers] numerators and denominators of a ratio of sums.
+Ratio = tuple[Floats, Floats]
+
+
+def ratios(records: Sequence[AnswerRecord], *, with_cost: bool) -> dict[str, Ratio]:
+    """Every metric as a ratio of sums over answers."""
     column = _columns(records)
     answers, tokens = np.ones(len(records)), column["tokens"]
-    ratios = {
+    made = {
         "tau": (tokens, column["forwards"]),
         "alpha": (column["first"], tokens),
         "top5": (column["top5"], tokens),
@@ -75,17 +77,48 @@ def summarise(
         "drafted_per_forward": (column["drafted"], column["forwards"]),
     }
     if with_cost:
-        ratios["tau_per_cost"] = (tokens, column["cost"])
-    estimates = bootstrap.ratio(
-        np.stack([top for top, _ in ratios.values()], axis=1),
-        np.stack([bottom for _, bottom in ratios.values()], axis=1),
-    )
+        made["tau_per_cost"] = (tokens, column["cost"])
+    return made
+
+
+def summarise(
+    records: Sequence[AnswerRecord], bootstrap: BlockBootstrap, *, with_cost: bool
+) -> dict[str, Any]:
+    """All metrics of one drafter as plain JSON values."""
+    made = ratios(records, with_cost=with_cost)
+    estimates = bootstrap.ratio(*_stacked(list(made.values())))
     summary: dict[str, Any] = {
-        name: estimate.to_json() for name, estimate in zip(ratios, estimates, strict=True)
+        name: estimate.to_json() for name, estimate in zip(made, estimates, strict=True)
     }
     summary["by_position"] = _json(bootstrap.ratio(*_by_position(records)))
     summary["by_depth"] = _json(bootstrap.ratio(*_by_depth(records)))
     return summary
+
+
+def differences(
+    records: Sequence[AnswerRecord],
+    others: Sequence[AnswerRecord],
+    bootstrap: BlockBootstrap,
+    *,
+    with_cost: bool,
+) -> dict[str, dict[str, float | None]]:
+    """What one drafter has over another on the same answers, metric by metric."""
+    one = ratios(records, with_cost=with_cost)
+    other = ratios(others, with_cost=with_cost)
+    names = [name for name in _COMPARED if name in one]
+    estimates = bootstrap.difference(
+        _stacked([one[name] for name in names]), _stacked([other[name] for name in names])
+    )
+    return {name: estimate.to_json() for name, estimate in zip(names, estimates, strict=True)}
+
+
+#: What a difference is worth stating of.
+_COMPARED = ("tau", "tau_per_cost", "alpha", "position_match")
+
+
+def _stacked(made: Sequence[Ratio]) -> Ratio:
+    """[answers, metrics] numerators and denominators."""
+    return np.stack([top for top, _ in made], axis=1), np.stack([low for _, low in made], axis=1)
 
 
 def _columns(records: Sequence[AnswerRecord]) -> dict[str, Floats]:

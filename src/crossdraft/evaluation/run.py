@@ -6,22 +6,30 @@ Every drafter sees the same splits, the same answers in the same order and the s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import ProgressSink, silent, track
-from crossdraft.decoding.arrival import PUBLISHED_1S, Arrival, stage_times
-from crossdraft.decoding.replay import CostCurve, flat_cost, until_eos
-from crossdraft.drafters.registry import create
+from crossdraft.decoding.answers import read_answers
+from crossdraft.decoding.arrival import PUBLISHED_1S, Arrival, clocked, stage_times
+from crossdraft.decoding.replay import CostCurve, flat_cost
 from crossdraft.evaluation.bootstrap import BlockBootstrap
 from crossdraft.evaluation.config import EvaluateConfig
-from crossdraft.evaluation.controls import SHUFFLED, shuffled_drafts, with_controls
+from crossdraft.evaluation.controls import (
+    ALWAYS,
+    BLIND,
+    SHUFFLED,
+    Entrant,
+    entrants,
+    shuffled_drafts,
+    without_drafts,
+)
 from crossdraft.evaluation.cost import read_cost_curve
-from crossdraft.evaluation.metrics import AnswerRecord, measure, summarise
-from crossdraft.pairs.formats import read_pairs
+from crossdraft.evaluation.metrics import AnswerRecord, differences, measure, summarise
+from crossdraft.evaluation.prepare import Workshop, check_unseen
 from crossdraft.pairs.leak import (
     check_leak,
     check_questions,
@@ -43,18 +51,27 @@ class Evaluation:
     warnings: tuple[str, ...]
 
 
-def evaluate(config: EvaluateConfig, sink: ProgressSink = silent) -> Evaluation:
+def evaluate(
+    config: EvaluateConfig, sink: ProgressSink = silent, folder: Path | None = None
+) -> Evaluation:
     """Evaluate drafters on recorded answers.
 
+    Args:
+        folder: where trainings in the folds keep their state; called again with the same folder,
+            a killed evaluation does not train them anew. Made when the first one starts.
+
     Raises:
-        InputError: unreadable input, a split that leaks or leaves nothing, a bad cost curve.
+        InputError: unreadable input, a split that leaks or leaves nothing, a bad cost curve, a
+            checkpoint that has seen the test.
     """
-    found = _read(config.pairs, config.eos)
+    found = read_answers(config.pairs, config.eos)
     warnings = _notes_on_data(found, config)
     splits, split_note, split_warnings = _splits(found, config)
     warnings += split_warnings
     splits = [replace(fold, test=_every_nth(fold.test, config.stride_clips)) for fold in splits]
     tested = [pair for fold in splits for pair in fold.test]
+    running = entrants(config.drafters)
+    warnings += _notes_on_checkpoints(running, tested)
     curve = (
         read_cost_curve(config.cost_curve, config.budget.nodes + 1)
         if config.cost_curve
@@ -70,17 +87,27 @@ def evaluate(config: EvaluateConfig, sink: ProgressSink = silent) -> Evaluation:
     )
     if alone:
         warnings.append(f"{alone} answers have no other clip to be shuffled with")
-    names = with_controls(config.drafters)
+    workshop = Workshop(config, lambda pair: _arrival(pair, config), curve, folder, sink)
+    workshop.plan(running)
+    records = {
+        entrant.label: _run_drafter(entrant, workshop, splits, config, curve)
+        for entrant in track(running, "drafters", len(running), sink)
+    }
+    with_cost = config.cost_curve is not None
     drafters = {
-        name: summarise(
-            _run_drafter(name, splits, config, curve),
-            bootstrap,
-            with_cost=config.cost_curve is not None,
-        )
-        for name in track(names, "drafters", len(names), sink)
+        label: summarise(rows, bootstrap, with_cost=with_cost) for label, rows in records.items()
+    }
+    compared = {
+        label: {
+            other: differences(records[label], records[other], bootstrap, with_cost=with_cost)
+            for other in _rivals(label, records)
+        }
+        for label in records
+        if label not in ALWAYS and not label.endswith((SHUFFLED, BLIND))
     }
     payload = {
         "drafters": drafters,
+        "differences": compared,
         "data": {
             "pairs": len(tested),
             "clips": len({pair.clip for pair in tested}),
@@ -98,31 +125,42 @@ def evaluate(config: EvaluateConfig, sink: ProgressSink = silent) -> Evaluation:
     return Evaluation(payload, tuple(warnings))
 
 
-def _read(path: Path, eos: int) -> PairSet:
-    """Pairs of a file, target answers ended by their first EOS as decoding ends them."""
-    found = read_pairs(path)
-    ended = tuple(
-        replace(pair, target_tokens=until_eos(pair.target_tokens, eos)) for pair in found.pairs
-    )
-    cut = sum(a.target_tokens != b.target_tokens for a, b in zip(found.pairs, ended, strict=True))
-    skipped = found.skipped + Counter({"tokens after EOS, left out of their pair": cut})
-    return replace(found, pairs=ended, skipped=skipped)
-
-
 def _run_drafter(
-    name: str, splits: Sequence[Fold], config: EvaluateConfig, curve: CostCurve
+    entrant: Entrant,
+    workshop: Workshop,
+    splits: Sequence[Fold],
+    config: EvaluateConfig,
+    curve: CostCurve,
 ) -> list[AnswerRecord]:
     """Records of one drafter over the test parts of all splits, in order."""
     records: list[AnswerRecord] = []
-    for fold in splits:
-        drafter = create(name.removesuffix(SHUFFLED))
-        drafter.fit(fold.train)
-        test = shuffled_drafts(fold.test) if name.endswith(SHUFFLED) else fold.test
-        for pair in test:
+    for number, fold in enumerate(splits):
+        drafter = workshop.ready(entrant, number, fold)
+        reads = {SHUFFLED: shuffled_drafts, BLIND: without_drafts}.get(entrant.twin, list)
+        for pair in reads(fold.test):
             records.append(measure(drafter, pair, config.budget, _arrival(pair, config), curve))
             if config.online:
                 drafter.finish(pair.target_tokens)
     return records
+
+
+def _rivals(label: str, records: Mapping[str, object]) -> list[str]:
+    """What a drafter is compared with: the controls that could explain it."""
+    twins = (label + SHUFFLED, label + BLIND)
+    return [name for name in ("position", "suffix", *twins) if name in records]
+
+
+def _notes_on_checkpoints(running: Sequence[Entrant], tested: Sequence[Pair]) -> list[str]:
+    notes = []
+    for entrant in running:
+        if entrant.checkpoint is not None and not entrant.twin:
+            check_unseen(entrant.checkpoint, tested)
+            if entrant.checkpoint.trained_on is None:
+                notes.append(
+                    f"{entrant.label}: {entrant.checkpoint.path.name} does not say what it was "
+                    "trained on; it may have seen this test"
+                )
+    return notes
 
 
 def _splits(found: PairSet, config: EvaluateConfig) -> tuple[list[Fold], str, list[str]]:
@@ -136,7 +174,7 @@ def _splits(found: PairSet, config: EvaluateConfig) -> tuple[list[Fold], str, li
         fewer = [f"{len(made)} drives make {len(made)} folds, not {config.folds}"]
         return made, f"{len(made)} folds of {kind}", fewer if len(made) < config.folds else []
     test = in_recording_order(found.pairs)
-    trained = in_recording_order(_read(config.train_pairs, config.eos).pairs)
+    trained = in_recording_order(read_answers(config.train_pairs, config.eos).pairs)
     train, dropped = without_neighbours(trained, test, config.gap)
     # A cut through one recording costs a gap of clips. More than a tenth means that train and
     # test are interleaved, and then leaving neighbours out would only hide it.
@@ -166,7 +204,7 @@ def _every_nth(pairs: Sequence[Pair], stride: int) -> tuple[Pair, ...]:
 
 def _arrival(pair: Pair, config: EvaluateConfig) -> Arrival:
     if config.arrived == "clock":
-        return Arrival(times=stage_times(pair) or PUBLISHED_1S)
+        return clocked(pair)
     return Arrival(limit=None if config.arrived == "all" else config.arrived)
 
 

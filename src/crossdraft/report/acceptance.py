@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from crossdraft.base.files import write_text
 from crossdraft.report import style
+from crossdraft.report.markdown import cell, markdown_table, provenance_lines
 
 FIGURES = ("acceptance_by_position.png", "tokens_per_forward.png")
 
@@ -111,7 +112,7 @@ def results_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
     columns = [c for c in _COLUMNS if any(c[0] in metrics for metrics in drafters.values())]
     head = ["drafter", *(title for _, title, _, _ in columns)]
     rows = [
-        [name, *(_cell(metrics[key], scale, digits) for key, _, scale, digits in columns)]
+        [name, *(cell(metrics[key], scale, digits) for key, _, scale, digits in columns)]
         for name, metrics in drafters.items()
     ]
     return head, rows
@@ -120,7 +121,7 @@ def results_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
 def results_markdown(result: Mapping[str, Any]) -> str:
     """RESULTS.md: table, figures, what to know, provenance."""
     head, rows = results_table(result)
-    data, origin = result["data"], result["provenance"]
+    data = result["data"]
     lines = [
         "# Acceptance on recorded answers",
         "",
@@ -129,7 +130,7 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         f"{'online' if result['config']['online'] else 'static'} drafters.",
         f"Drafter clock: {data['clock']}.",
         "",
-        *_markdown_table(head, rows),
+        *markdown_table(head, rows),
         "",
         f"Brackets are 95 % intervals, bootstrapped over {data['bootstrap_blocks']} blocks. "
         "`none` is plain decoding; names with `@shuffled` read another clip's drafter answer. "
@@ -137,35 +138,48 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         "",
         *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in FIGURES),
         "",
+        *_differences(result),
         "## Before using a number",
         "",
         *(f"- {warning}" for warning in result["warnings"] or ["nothing to add"]),
         "",
-        "## Provenance",
-        "",
-        f"- made {origin['created']} by `{' '.join(origin['command_line'])}`",
-        f"- on {origin['machine']['cores']} cores of {origin['machine']['cpu']}, "
-        f"python {origin['machine']['python']}",
-        f"- source revision {origin['git_revision'] or 'unknown'}, "
-        + ", ".join(f"{name} {number}" for name, number in origin["packages"].items()),
-        *(f"- input {item['path']}, sha256 {item['sha256']}" for item in origin["inputs"]),
+        *provenance_lines(result),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _cell(estimate: Mapping[str, float | None], scale: float, digits: int) -> str:
-    value, low, high = (estimate[key] for key in ("value", "low", "high"))
-    if value is None:
-        return "–"
-    text = f"{scale * value:.{digits}f}"
-    if low is None or high is None:
-        return text
-    return f"{text} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+#: Metrics of a difference: key, title, scale, digits.
+_COMPARED = (
+    ("tau", "tau", 1, 2),
+    ("tau_per_cost", "tau/cost", 1, 2),
+    ("alpha", "alpha (points)", 100, 1),
+    ("position_match", "position match (points)", 100, 1),
+)
 
 
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def differences_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: what each drafter that was asked for has over its rivals."""
+    compared = result.get("differences", {})
+    shown = [c for c in _COMPARED if any(c[0] in m for r in compared.values() for m in r.values())]
+    rows = [
+        [label, rival, *(cell(metrics[key], scale, digits) for key, _, scale, digits in shown)]
+        for label, rivals in compared.items()
+        for rival, metrics in rivals.items()
+    ]
+    return ["drafter", "minus", *(title for _, title, _, _ in shown)], rows
+
+
+def _differences(result: Mapping[str, Any]) -> list[str]:
+    head, rows = differences_table(result)
+    if not rows:
+        return []
     return [
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
+        "## Differences",
+        "",
+        *markdown_table(head, rows),
+        "",
+        "Both sides are drawn together in the bootstrap: an interval without 0 is a difference. "
+        "`@shuffled` reads another clip's drafter answer, `@blind` is the same network trained and "
+        "run without any.",
+        "",
     ]

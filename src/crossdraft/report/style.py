@@ -32,8 +32,8 @@ _SETTINGS: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "crossdraft",
 }
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ("-", "--", "-.", ":")
 #: Controls keep their look in every figure, whatever runs beside them.
 _FIXED = ("suffix", "position", "drafter-text", "drafter-text@shuffled", "none")
@@ -44,8 +44,8 @@ def look(name: str, others: list[str]) -> dict[str, Any]:
     order = [*_FIXED, *(other for other in others if other not in _FIXED)]
     place = order.index(name)
     return {
-        "color": _COLOURS[place % len(_COLOURS)],
-        "marker": _MARKERS[place % len(_MARKERS)],
+        "color": COLOURS[place % len(COLOURS)],
+        "marker": MARKERS[place % len(MARKERS)],
         "linestyle": _DASHES[place % len(_DASHES)],
     }
 
@@ -56,15 +56,23 @@ def figure(path: Path) -> Iterator[tuple[Figure, Axes]]:
 
     No window system is used and no time stamp written: the same result gives the same bytes.
     """
+    with panels(path, 1) as (canvas, axes):
+        yield canvas, axes[0]
+
+
+@contextlib.contextmanager
+def panels(path: Path, columns: int) -> Iterator[tuple[Figure, list[Axes]]]:
+    """The same with several sets of axes side by side."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     with matplotlib.rc_context(_SETTINGS):
-        canvas, axes = pyplot.subplots(figsize=SIZE_INCHES)
+        width, height = SIZE_INCHES
+        canvas, axes = pyplot.subplots(1, columns, figsize=(width * columns, height), squeeze=False)
         try:
-            yield canvas, axes
+            yield canvas, list(axes[0])
             with atomic_path(path) as temporary:
                 canvas.savefig(temporary, dpi=150, metadata={"Software": None})
         finally:

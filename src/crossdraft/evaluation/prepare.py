@@ -1,0 +1,168 @@
+"""Drafters made ready for the folds of one evaluation: fitted, trained, calibrated or loaded.
+
+A network is trained on the training part of its fold alone, with a share of that part held out
+for validation; the ensemble is calibrated on the same share. The test part is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from crossdraft.base.errors import InputError
+from crossdraft.base.progress import Progress, ProgressSink
+from crossdraft.decoding.arrival import Arrival
+from crossdraft.decoding.replay import replay
+from crossdraft.drafters.base import CostCurve, Drafter
+from crossdraft.drafters.checkpoint import (
+    Loaded,
+    clip_digest,
+    is_trainable,
+    load_drafter,
+    trainable_class,
+)
+from crossdraft.drafters.ensemble import EnsembleDrafter
+from crossdraft.drafters.registry import create, part_names
+from crossdraft.drafters.trainable import Trainable
+from crossdraft.evaluation.config import EvaluateConfig
+from crossdraft.evaluation.controls import BLIND, Entrant, without_drafts
+from crossdraft.pairs.record import Pair
+from crossdraft.pairs.split import Fold, hold_out
+from crossdraft.training.loop import fit
+from crossdraft.training.settings import TrainConfig, training_config
+
+
+class Workshop:
+    """Makes drafters ready; a network that several entrants need is trained once per fold."""
+
+    def __init__(
+        self,
+        config: EvaluateConfig,
+        arrival: Callable[[Pair], Arrival],
+        curve: CostCurve,
+        folder: Path | None,
+        sink: ProgressSink,
+    ) -> None:
+        """
+        Args:
+            arrival, curve: as in the replay that follows.
+            folder: where trainings keep their state, so that a killed evaluation goes on; None
+                to keep nothing.
+        """
+        self._config, self._arrival, self._curve = config, arrival, curve
+        self._folder, self._sink = folder, sink
+        self._networks: dict[tuple[str, str, int], Trainable] = {}
+        self._plans: dict[str, TrainConfig] = {}
+
+    def plan(self, entrants: Sequence[Entrant]) -> None:
+        """Check the options of every training before the first one starts.
+
+        Raises:
+            InputError: an option that no drafter to be trained knows, or a value out of range.
+        """
+        for entrant in entrants:
+            for name in self._parts_of(entrant):
+                if entrant.checkpoint is None and is_trainable(name):
+                    self._plans[name] = training_config(
+                        name, {**self._config.train, "pairs": self._config.pairs}
+                    )
+
+    def ready(self, entrant: Entrant, number: int, fold: Fold) -> Drafter:
+        """The drafter of an entrant, ready for the test part of fold `number`."""
+        if entrant.checkpoint is not None:
+            # A fresh copy: what was learned online in one fold stays there.
+            return load_drafter(entrant.checkpoint.path).drafter
+        parts = self._parts_of(entrant)
+        if parts != (entrant.source,):
+            return self._ensemble(entrant.source, parts, number, fold)
+        return self._single(entrant.source, entrant.twin, number, fold, fold.train)
+
+    def _parts_of(self, entrant: Entrant) -> tuple[str, ...]:
+        drafter = create(entrant.source)
+        if isinstance(drafter, EnsembleDrafter):
+            return drafter.sources
+        return part_names(entrant.source)
+
+    def _single(
+        self, name: str, twin: str, number: int, fold: Fold, learned: Sequence[Pair]
+    ) -> Drafter:
+        """One drafter that has learned from `learned`, a part of the fold's training pairs."""
+        if is_trainable(name):
+            return self._trained(name, BLIND if twin == BLIND else "", number, fold)
+        drafter = create(name)
+        drafter.fit(learned)
+        return drafter
+
+    def _trained(self, name: str, twin: str, number: int, fold: Fold) -> Trainable:
+        key = (name, twin, number)
+        if key not in self._networks:
+            plan = self._plans[name]
+            kind = trainable_class(name)
+            drafter = kind(kind.config_from(plan.options))
+            held = self._held_out(fold)
+            sides = (held.train, held.test)
+            if twin == BLIND:
+                sides = (tuple(without_drafts(held.train)), tuple(without_drafts(held.test)))
+            stage = f"{name}{twin} fold {number + 1}"
+            fit(
+                drafter,
+                *sides,
+                plan.settings,
+                folder=self._state_folder(name + twin, number),
+                export=False,
+                sink=lambda p: self._sink(Progress(f"{stage}: {p.stage}", p.done, p.total)),
+            )
+            self._networks[key] = drafter
+        return self._networks[key]
+
+    def _state_folder(self, label: str, number: int) -> Path | None:
+        if self._folder is None:
+            return None
+        folder = self._folder / f"{label}-{number + 1}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _held_out(self, fold: Fold) -> Fold:
+        return hold_out(fold.train, self._config.val_split, self._config.gap)
+
+    def _ensemble(self, source: str, names: Sequence[str], number: int, fold: Fold) -> Drafter:
+        """Calibrate on the held-out share, then go on with parts that learned from all of it
+        (networks excepted: they have no other data to stop on)."""
+        held = self._held_out(fold)
+        ensemble = EnsembleDrafter(self._all(names, number, fold, held.train), source)
+        with ensemble.collect():
+            for pair in held.test:
+                replay(ensemble, pair, self._config.budget, self._arrival(pair), self._curve)
+                if self._config.online:
+                    ensemble.finish(pair.target_tokens)
+        ensemble.calibrate()
+        return ensemble.with_parts(self._all(names, number, fold, fold.train))
+
+    def _all(
+        self, names: Sequence[str], number: int, fold: Fold, learned: Sequence[Pair]
+    ) -> list[Drafter]:
+        return [self._single(name, "", number, fold, learned) for name in names]
+
+
+def check_unseen(loaded: Loaded, tested: Sequence[Pair]) -> None:
+    """Refuse a test that a checkpoint was trained or validated on.
+
+    Raises:
+        InputError: naming a clip or drive that both share.
+    """
+    seen = loaded.trained_on
+    if seen is None:
+        return
+    clips = set(seen.clips)
+    shared = sorted({pair.clip for pair in tested if clip_digest(pair.clip) in clips})
+    drives = sorted({str(p.drive) for p in tested} & set(seen.drives))
+    if shared or drives:
+        what = (
+            f"the drive {drives[0]}" if drives else f"{len(shared)} clips, {shared[0]} among them"
+        )
+        raise InputError(
+            f"this checkpoint was trained on {what} of the test",
+            where=loaded.path,
+            expected="a test of drives that training has not seen",
+            hint="evaluate the drafter by its name: it is then trained anew in each fold",
+        )

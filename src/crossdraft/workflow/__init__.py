@@ -1,0 +1,1 @@
+"""workflow: commands as steps, and a study as resumable steps."""

@@ -1,0 +1,198 @@
+"""A command's whole work on one folder: what `crossdraft train` and `evaluate` do, and what a
+study does step by step.
+
+A folder with a result is never written again; one without is gone on with.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crossdraft.base.clock import now_ms
+from crossdraft.base.progress import ProgressSink, silent
+from crossdraft.base.result import Result, RunFolder, refuse_taken
+from crossdraft.decoding.answers import read_answers
+from crossdraft.drafters.checkpoint import trainable_class
+from crossdraft.drafters.trainable import Trainable
+from crossdraft.evaluation.config import EvaluateConfig
+from crossdraft.evaluation.run import evaluate
+from crossdraft.evaluation.stage_file import stage_table
+from crossdraft.evaluation.trained import summarise_training
+from crossdraft.pairs.leak import check_leak
+from crossdraft.pairs.record import Pair, PairSet
+from crossdraft.pairs.split import Fold, hold_out, in_recording_order
+from crossdraft.report.acceptance import write_report
+from crossdraft.report.training import write_training_report
+from crossdraft.training.loop import BEST, STATE, EpochSink, Trained, find_device, fit
+from crossdraft.training.settings import TrainConfig
+
+#: Where the trainings of an evaluation keep their state until its result is written.
+FOLD_STATES = "trained"
+_DURATION = re.compile(r"(?<![a-z0-9])\d+(?:\.\d+)?(?:ms|us|s)(?![a-z0-9])")
+
+
+def run_training(
+    config: TrainConfig,
+    folder: Path,
+    sink: ProgressSink = silent,
+    on_epoch: EpochSink = lambda _: None,
+) -> dict[str, Any]:
+    """Train, summarise and write everything about it into `folder`.
+
+    A folder with the state of the same training is gone on with.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        InputError: unreadable or leaking pairs, an impossible option, a folder with a result or
+            with another training.
+    """
+    refuse_taken(folder)
+    found = read_answers(config.pairs, config.eos)
+    sides, split, warnings = _sides(found, config)
+    drafter = _make(config)
+    find_device(config.settings.device)
+    # Everything that can be wrong with the input was checked: now there may be a folder.
+    run = RunFolder.create("train", folder)
+    if not (run.path / STATE).exists():
+        run.write_config(config.model_dump(mode="json"))
+    started_ms = now_ms()
+    task = task_name(config, found)
+    trained = fit(
+        drafter, sides.train, sides.test, config.settings,
+        folder=run.path, task=task, sink=sink, on_epoch=on_epoch,
+    )  # fmt: skip
+    summary = summarise_training(drafter, sides.train, sides.test, config.settings, sink)
+    inference = summary.pop("inference_samples_per_s")
+    payload = {
+        "drafter": drafter.name,
+        "task": task,
+        "data": _data(found, sides, split),
+        "model": _model(drafter, run.path / BEST),
+        "history": list(trained.history),
+        "best_epoch": trained.best_epoch,
+        "stopped_early": trained.stopped_early,
+        **summary,
+        "stages": stage_table([*sides.train, *sides.test]),
+        "speed": {**_speed(trained), "inference_samples_per_s": inference,
+                  "total_s": (now_ms() - started_ms) / 1000},
+    }  # fmt: skip
+    inputs = [path for path in (config.pairs, config.val_pairs) if path is not None]
+    result = Result("train", payload, config.model_dump(mode="json"), inputs, warnings).to_json()
+    write_training_report(result, run.path)
+    run.write_result(result)
+    (run.path / STATE).unlink()
+    return result
+
+
+def run_evaluation(
+    config: EvaluateConfig, folder: Path, sink: ProgressSink = silent
+) -> dict[str, Any]:
+    """Evaluate and write everything about it into `folder`.
+
+    Trainings in the folds keep their state there until the result is written; a killed evaluation
+    that is called again does not repeat them.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        InputError: as `evaluate`, or a folder with a result.
+    """
+    refuse_taken(folder)
+    states = folder / FOLD_STATES
+    outcome = evaluate(config, sink, states)
+    resolved = config.model_dump(mode="json")
+    checkpoints = [Path(name) for name in config.drafters if Path(name).exists()]
+    inputs = [config.pairs, config.train_pairs, config.cost_curve, *checkpoints]
+    result = Result(
+        "evaluate",
+        outcome.payload,
+        resolved,
+        [path for path in inputs if path is not None],
+        outcome.warnings,
+    ).to_json()
+    run = RunFolder.create("evaluate", folder)
+    run.write_config(resolved)
+    write_report(result, run.path)
+    run.write_result(result)
+    shutil.rmtree(states, ignore_errors=True)
+    return result
+
+
+def task_name(config: TrainConfig, found: PairSet) -> str:
+    """The name given, else the clip length that the data itself names (`1s`, `500ms`), else the
+    drafter's."""
+    if config.task_name is not None:
+        return config.task_name
+    named = [*sorted({pair.dataset.lower() for pair in found.pairs}), config.pairs.name.lower()]
+    for text in named:
+        durations = _DURATION.findall(text.replace("_", " "))
+        if durations:
+            return str(durations[-1])
+    return config.drafter
+
+
+def _make(config: TrainConfig) -> Trainable:
+    kind = trainable_class(config.drafter)
+    return kind(kind.config_from(config.options))
+
+
+def _sides(found: PairSet, config: TrainConfig) -> tuple[Fold, str, list[str]]:
+    """Training and validation part, how they were made, and what to know."""
+    settings = config.settings
+    pairs: Sequence[Pair] = in_recording_order(found.pairs)[: config.max_train_samples]
+    warnings = [f"not used: {n} × {reason}" for reason, n in sorted(found.skipped.items())]
+    if config.val_pairs is None:
+        fold = hold_out(pairs, settings.val_split, settings.gap)
+        kind = "whole drives" if fold.by_drive else f"blocks, gap {settings.gap} clips"
+        return fold, f"validation: {settings.val_split:.0%} of the clips in {kind}", warnings
+    val = in_recording_order(read_answers(config.val_pairs, config.eos).pairs)
+    check_leak(pairs, val, settings.gap)
+    return Fold(tuple(pairs), tuple(val)), f"validation: {config.val_pairs.name}", warnings
+
+
+def _data(found: PairSet, sides: Fold, split: str) -> dict[str, Any]:
+    parts = (("train", sides.train), ("val", sides.test))
+    counts: dict[str, Any] = {}
+    for name, part in parts:
+        counts[f"{name}_pairs"] = len(part)
+        counts[f"{name}_clips"] = len({pair.clip for pair in part})
+        counts[f"{name}_tokens"] = sum(len(pair.target_tokens) for pair in part)
+    return {**counts, "split": split, "format": found.format, "skipped": dict(found.skipped)}
+
+
+def _model(drafter: Trainable, best: Path) -> dict[str, Any]:
+    return {
+        "parameters": sum(t.numel() for t in drafter.tensors().values() if t.is_floating_point()),
+        "trained_parameters": drafter.parameters,
+        "megabytes": best.stat().st_size / 1e6,
+        "peak_memory_mb": _peak_memory_mb(drafter.device),
+        "device": str(drafter.device),
+    }
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """Most memory that was taken: of the GPU where it trained there, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def _speed(trained: Trained) -> dict[str, float]:
+    history = trained.history
+    epochs = [record["train_ms"] + record["validation_ms"] for record in history]
+    return {
+        "train_samples_per_s": statistics.median(r["samples_per_s"] for r in history),
+        "epoch_ms": statistics.median(epochs),
+        "validation_share": sum(r["validation_ms"] for r in history) / sum(epochs),
+    }
