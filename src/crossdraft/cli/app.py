@@ -12,8 +12,12 @@ import typer
 
 from crossdraft import __version__
 from crossdraft.base.errors import CrossdraftError
+from crossdraft.cli.analyze import analyze
 from crossdraft.cli.convert import convert
+from crossdraft.cli.estimate import estimate
 from crossdraft.cli.evaluate import evaluate
+from crossdraft.cli.study import study
+from crossdraft.cli.train import train
 
 app = typer.Typer(
     name="crossdraft",
@@ -24,7 +28,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.add_typer(train, name="train")
 app.command()(evaluate)
+app.command()(analyze)
+app.command()(estimate)
+app.command()(study)
 app.command()(convert)
 
 
