@@ -13,9 +13,10 @@ from crossdraft.pairs.formats import read_pairs, write_pairs
 from crossdraft.pairs.record import PairSet
 from tests.cli.run import crossdraft
 from tests.make import recorded_pairs
+from tests.tiny import tiny_options
 
 RATIOS = ("tau", "alpha", "top5", "first_window", "nothing_accepted", "forwards_per_answer",
-          "position_match", "position_match_top5")  # fmt: skip
+          "position_match", "position_match_top5", "seed_match", "seed_match_top5")  # fmt: skip
 
 
 def evaluate(extraction_file: Path, *arguments: str | Path) -> dict[str, Any]:
@@ -122,3 +123,22 @@ def test_formats_give_the_same_numbers(extraction_file: Path, tmp_path: Path, ki
     assert crossdraft("convert", extraction_file, other, cwd=tmp_path).returncode == 0
     assert evaluate(other)["drafters"] == evaluate(extraction_file)["drafters"]
     assert len(read_pairs(other)) == 60
+
+
+def test_options_reach_the_trainings(tmp_path: Path, extraction_file: Path) -> None:
+    options = [f"token-adapter.{k}={v}" for k, v in tiny_options("token-adapter").items()]
+    words = [word for text in [*options, "learning-rate=1e-2"] for word in ("--option", text)]
+    done = crossdraft(
+        "evaluate", "token-adapter", "--pairs", extraction_file, "--folds", "2", "--num-epochs",
+        "1", *words, "--out", "run", "--json", cwd=tmp_path,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result["config"]["train"]["learning_rate"] == 0.01
+    assert result["config"]["train"]["token-adapter"]["embed_dim"] == 16
+    for wrong, message in (("num_epochs", "DRAFTER"), ("suffix.num_epochs=1", "not trained here"),
+                           ("num_epochs=many", "--num-epochs")):  # fmt: skip
+        refused = crossdraft(
+            "evaluate", "token-adapter", "--pairs", extraction_file, "--option", wrong, cwd=tmp_path
+        )
+        assert refused.returncode == 2
+        assert message in refused.stderr

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from crossdraft.base.errors import InputError
+from crossdraft.cli.study import study
 from crossdraft.workflow.journal import locked
 from tests.cli.run import crossdraft
 from tests.workflow.studies import STEPS, small_study
@@ -18,78 +20,65 @@ from tests.workflow.studies import STEPS, small_study
 _PROGRAM = Path(sys.executable).with_name("crossdraft")
 
 
-def test_runs_and_says_where_everything_is(tmp_path: Path) -> None:
-    small_study(tmp_path)
+def test_runs_and_says_where_everything_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_study(tmp_path, folds=False)
     done = crossdraft("study", "study.yaml", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    out = tmp_path / "runs" / "small"
     result = json.loads(done.stdout)
-    assert result == json.loads((out / "result.json").read_text())
+    assert result == json.loads((tmp_path / "runs" / "small" / "result.json").read_text())
     assert result["command"] == "study"
     assert "a/train-token-adapter: epoch 3: loss" in done.stderr
-    again = crossdraft("study", "study.yaml", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    for words in ("0 of 3 steps ran", "SUMMARY.md", "token-adapter@shuffled", "95 % interval"):
-        assert words in again.stdout
-    assert max(map(len, again.stdout.splitlines())) <= 80 or "note:" in again.stdout
-    planned = crossdraft("study", "study.yaml", "--dry-run", cwd=tmp_path)
-    assert [line.split() for line in planned.stdout.splitlines()[1:]] == [
-        [name, "done"] for name in STEPS
-    ]
+    monkeypatch.chdir(tmp_path)
+    study(Path("study.yaml"))
+    shown, said = capsys.readouterr()
+    for words in ("0 of 2 steps ran", "SUMMARY.md", "token-adapter@shuffled", "95 % interval"):
+        assert words in shown
+    assert "…" not in shown, "nothing is cut to fit"
+    assert said == "a/train-token-adapter: is done already\na/evaluate: is done already\n"
+    study(Path("study.yaml"), dry_run=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:]] == [[name, "done"] for name in STEPS[:2]]
 
 
-def test_dry_run_writes_nothing(tmp_path: Path) -> None:
-    small_study(tmp_path)
-    (tmp_path / "train.jsonl").unlink()
+def test_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, out = small_study(tmp_path), tmp_path / "out"
+    late = tmp_path / "train.jsonl"
+    late.unlink()
     before = sorted(tmp_path.rglob("*"))
-    done = crossdraft("study", "study.yaml", "--dry-run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[1].endswith("waiting for train.jsonl: no such file")
+    study(config, out, dry_run=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"in {out}:"
+    assert lines[1].split()[0] == STEPS[0]
+    assert lines[1].endswith(f"waiting for {late}: no such file")
     assert lines[3].split() == ["b/evaluate", "to", "do"]
-    plain = json.loads(
-        crossdraft("study", "study.yaml", "--dry-run", "--json", cwd=tmp_path).stdout
+    study(config, out, dry_run=True, as_json=True)
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["folder"] == str(out)
+    assert [(s["step"], s["state"]) for s in plain["steps"]] == list(
+        zip(STEPS, ["waiting", "waiting", "to do"], strict=True)
     )
-    assert [step["state"] for step in plain["steps"]] == ["waiting", "waiting", "to do"]
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(
-    ("spoil", "named"),
-    [
-        (lambda folder: (folder / "study.yaml").unlink(), "study.yaml: no such file"),
-        (
-            lambda folder: (folder / "study.yaml").write_text("name: x\ndatasets: []\n"),
-            "datasets is []",
-        ),
-        (lambda folder: (folder / "test.jsonl").unlink(), "test.jsonl: no such file"),
-        (
-            lambda folder: (folder / "folds.jsonl").write_text(
-                (folder / "folds.jsonl").read_text()[:-400]
-            ),
-            "folds.jsonl: ",
-        ),
-    ],
-    ids=["absent", "bad", "missing file", "cut file"],
-)
-def test_wrong_input_exits_2_and_writes_nothing(tmp_path: Path, spoil: object, named: str) -> None:
-    small_study(tmp_path)
-    assert callable(spoil)
-    spoil(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
+def test_bad_study_exits_2_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("name: x\ndatasets: []\n")
     done = crossdraft("study", "study.yaml", cwd=tmp_path)
     assert done.returncode == 2
-    assert named in done.stderr
+    assert "study.yaml: datasets is []" in done.stderr
     assert "Traceback" not in done.stderr
-    assert sorted(tmp_path.rglob("*")) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
-    small_study(tmp_path)
-    with locked(tmp_path / "runs" / "small"):
-        done = crossdraft("study", "study.yaml", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "is running a study in this folder" in done.stderr
+    config = small_study(tmp_path)
+    with (
+        locked(tmp_path / "out"),
+        pytest.raises(InputError, match="is running a study in this folder"),
+    ):
+        study(config, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
 def test_interrupt_says_how_to_go_on(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from crossdraft.decoding.arrival import Arrival
 from crossdraft.decoding.replay import flat_cost
 from crossdraft.drafters.base import Budget
 from crossdraft.drafters.drafter_text import DrafterText
 from crossdraft.drafters.position import PositionDrafter
+from crossdraft.drafters.trainable import TokenBatch
 from crossdraft.evaluation.bootstrap import BlockBootstrap
 from crossdraft.evaluation.metrics import AnswerRecord, measure, summarise
 from tests.make import pair_of, recorded_pairs
+from tests.tiny import built
 
 PAIRS = recorded_pairs(40)
 
@@ -46,6 +49,23 @@ def test_position_table_has_the_same_match_with_and_without_a_prefix() -> None:
     summary = summarise(records("position"), BlockBootstrap([range(20)], 100, 0), with_cost=False)
     assert value(summary, "position_match") == value(summary, "alpha")
     assert value(summary, "position_match_top5") == value(summary, "top5")
+
+
+def test_position_match_of_token_adapter_is_the_shifted_measure() -> None:
+    """The seed study counted output i against target token i+1, over the labels alone: the first
+    token of an answer is in no denominator."""
+    drafter = built("token-adapter", PAIRS[:20])
+    made = [measure(drafter, pair, Budget.chain(3), Arrival(), flat_cost) for pair in PAIRS[20:]]
+    summary = summarise(made, BlockBootstrap([range(20)], 100, 0), with_cost=False)
+    batch = TokenBatch.of(PAIRS[20:], drafter.max_length)
+    with torch.no_grad():
+        said = drafter.loss(batch)
+    after_first = sum(len(pair.target_tokens) - 1 for pair in PAIRS[20:])
+    assert said.tokens == after_first
+    assert value(summary, "seed_match") == pytest.approx(said.top1 / after_first)
+    assert value(summary, "seed_match_top5") == pytest.approx(said.top5 / after_first)
+    everything = sum(len(pair.target_tokens) for pair in PAIRS[20:])
+    assert value(summary, "position_match") == pytest.approx(said.top1 / everything)
 
 
 def test_metrics_equal_brute_force() -> None:

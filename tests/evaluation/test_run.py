@@ -14,6 +14,7 @@ from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.run import evaluate
 from crossdraft.pairs.formats import write_pairs
 from crossdraft.pairs.record import Pair, PairSet
+from crossdraft.training.log import read_log
 from tests.make import recorded_pairs
 from tests.tiny import built, tiny_options
 
@@ -250,6 +251,20 @@ def test_wrong_training_options_stop_before_anything_is_trained(
     with pytest.raises(InputError, match="--num-epochs"):
         evaluate(config, folder=tmp_path / "states")
     assert not (tmp_path / "states").exists()
+
+
+def test_options_for_one_drafter(tmp_path: Path, extraction_file: Path) -> None:
+    own = {**TINY, "token-adapter": {"num_epochs": 1}}
+    config = EvaluateConfig.parse(
+        pairs=extraction_file, drafters=("token-adapter",), folds=2, train=own
+    )
+    evaluate(config, folder=tmp_path / "states")
+    assert len(read_log(tmp_path / "states" / "token-adapter-1")) == 1
+    stray = EvaluateConfig.parse(
+        pairs=extraction_file, drafters=("token-adapter",), train={"suffix": {"num_epochs": 1}}
+    )
+    with pytest.raises(InputError, match="'suffix', which is not trained here"):
+        evaluate(stray)
 
 
 def test_test_answers_do_not_reach_training(extraction_file: Path, tmp_path: Path) -> None:

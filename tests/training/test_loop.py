@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import torch
 from crossdraft.base.errors import InputError
 from crossdraft.drafters.checkpoint import is_trainable, load_drafter
 from crossdraft.drafters.registry import REGISTRY
+from crossdraft.drafters.token_adapter import TokenAdapterDrafter
 from crossdraft.drafters.trainable import Trainable
 from crossdraft.training.log import read_log
 from crossdraft.training.loop import BEST, FINAL, STATE, fit
@@ -244,3 +246,70 @@ def test_options_find_their_place(tmp_path: Path) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+def test_defaults_are_the_seed_studys(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, drafter = TrainSettings(), TokenAdapterDrafter()
+    assert (asked.num_epochs, asked.batch_size, asked.early_stopping) == (50, 32, 10)
+    assert (asked.learning_rate, asked.weight_decay, asked.clip_norm) == (1e-4, 0.01, 1.0)
+    assert (drafter.config.label_smoothing, drafter.config.dropout) == (0.1, 0.1)
+    made: list[torch.optim.AdamW] = []
+
+    class Kept(torch.optim.AdamW):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            made.append(self)
+
+    norms: list[float] = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def watched(weights: Any, largest: float) -> torch.Tensor:
+        weights = list(weights)
+        before = clip(weights, largest)
+        squares = [float((w.grad**2).sum()) for w in weights if w.grad is not None]
+        norms.append(sum(squares) ** 0.5)
+        return before
+
+    monkeypatch.setattr(torch.optim, "AdamW", Kept)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched)
+    fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=1, clip_norm=0.01))
+    assert made[0].defaults["weight_decay"] == 0.01
+    assert len(norms) == 6, "44 answers in batches of 8: six steps"
+    assert all(norm <= 0.01 + 1e-6 for norm in norms)
+
+
+def test_weights_start_as_in_the_seed_study() -> None:
+    drafter = TokenAdapterDrafter()
+    drafter.build(PAIRS, seed=0)
+    state = drafter.network.state_dict()
+    for name, value in state.items():
+        if name.endswith("in_proj_weight") or "norm" in name or name.startswith("output_proj.0"):
+            continue  # attention's own start, and norms
+        if name.endswith("bias"):
+            assert name.endswith("in_proj_bias") or not value.any(), name
+        else:
+            assert float(value.std()) == pytest.approx(0.02, rel=0.1), name
+
+
+def test_rate_falls_along_a_cosine_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, *given: Any, **named: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *given, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=3, learning_rate=0.01))
+    assert len(rates) == 18
+    expected = [0.01 * (1 + math.cos(math.pi * place / 18)) / 2 for place in range(18)]
+    assert rates == pytest.approx(expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_trains_on_a_gpu(name: str) -> None:
+    drafter = tiny(name)
+    trained = fit(drafter, TRAIN, VAL, settings(device="cuda"))
+    assert drafter.device.type == "cuda"
+    assert trained.best["val_tau"] >= 1

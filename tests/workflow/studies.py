@@ -25,9 +25,11 @@ def answers(path: Path, clips: int, seed: int) -> Path:
     return path
 
 
-def small_study(folder: Path, *, epochs: int = 3, gamma: int = 3, more: str = "") -> Path:
-    """One data set with a test file, one without; one tiny network."""
-    for number, (name, clips) in enumerate((("train", 40), ("test", 24), ("folds", 24))):
+def small_study(
+    folder: Path, *, epochs: int = 3, gamma: int = 3, folds: bool = True, more: str = ""
+) -> Path:
+    """One data set with a test file, one without (if `folds`); one tiny network."""
+    for number, (name, clips) in enumerate((("train", 40), ("test", 24), ("folds", 60))):
         if not (folder / f"{name}.jsonl").exists():
             answers(folder / f"{name}.jsonl", clips, number)
     options = {
@@ -39,8 +41,8 @@ def small_study(folder: Path, *, epochs: int = 3, gamma: int = 3, more: str = ""
         "name: small\n"
         "datasets:\n"
         "  - {name: a, train: train.jsonl, test: test.jsonl}\n"
-        "  - {name: b, train: folds.jsonl}\n"
-        "drafters: [token-adapter]\n"
+        + ("  - {name: b, train: folds.jsonl}\n" if folds else "")
+        + "drafters: [token-adapter]\n"
         f"train: {json.dumps(options)}\n"
         f"evaluate: {{gamma: {gamma}, folds: 2, resamples: 100}}\n" + more
     )

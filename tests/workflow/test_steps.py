@@ -153,4 +153,10 @@ def test_killed_evaluation_repeats_no_training(tmp_path: Path, answers: Path) ->
     assert not any(stage.startswith("token-adapter fold") for stage in stages)
     assert "token-adapter@blind" in result["drafters"]
     assert not (folder / "trained").exists(), "what only a resumption needs is gone"
+    shared = tmp_path / "shared"
+    run_evaluation(asked, tmp_path / "first", trained=shared)
+    tree = asked.model_copy(update={"nodes": 8, "depth": 3})
+    stages.clear()
+    run_evaluation(tree, tmp_path / "second", lambda p: stages.append(p.stage), trained=shared)
+    assert not any("epoch" in stage for stage in stages), "two tables, one set of trainings"
     assert "## Differences" in (folder / "RESULTS.md").read_text()

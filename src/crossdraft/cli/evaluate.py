@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +65,24 @@ def evaluate(
         int | None,
         typer.Option(help="Epochs of the trainings, at most.", show_default="the drafter's own"),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[DRAFTER.]NAME=VALUE",
+            help="An option of crossdraft train for the trainings, of all drafters or of one: "
+            "token-adapter.num_layers=2. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where trainings run: auto, cpu, cuda, …")] = "auto",
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the trainings of the folds here; the next evaluation that names this folder "
+            "does not repeat them.",
+            show_default="in the run folder, until it is done",
+        ),
+    ] = None,
     eos: Annotated[int, typer.Option(help="Token id that ends an answer.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of trainings.")] = 0,
     out: Annotated[
@@ -107,15 +125,15 @@ def evaluate(
         strict=strict,
         seed=seed,
         eos=eos,
-        train={"device": device, "seed": seed} | ({"num_epochs": num_epochs} if num_epochs else {}),
+        train=_training_options(option or [], device=device, seed=seed, num_epochs=num_epochs),
     )
     folder = RunFolder.planned("evaluate") if out is None else out
     try:
         with progress_bar() as sink:
-            result = run_evaluation(config, folder, sink)
+            result = run_evaluation(config, folder, sink, trained)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
-        if folder.exists():
+        if trained is not None or folder.exists():
             print(f"trainings are kept: call again with --out {folder}", file=sys.stderr)
         raise typer.Exit(130) from None
     if as_json:
@@ -133,6 +151,36 @@ def _arrived(value: str) -> str | int:
     if value.isdecimal():
         return int(value)
     raise InputError(f"{value!r}", where="--arrived", expected="clock, all, or a number of tokens")
+
+
+def _training_options(given: Sequence[str], **for_all: Any) -> dict[str, Any]:
+    """`num_epochs=3` for all trainings, `token-adapter.num_layers=2` for those of one drafter."""
+    import yaml
+
+    from crossdraft.base.errors import InputError
+
+    options: dict[str, Any] = {name: value for name, value in for_all.items() if value is not None}
+    for text in given:
+        name, equals, value = text.partition("=")
+        drafter, dot, own = name.rpartition(".")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            parsed = None
+        if not equals or not own or (dot and not drafter) or parsed is None:
+            raise InputError(f"{text!r}", where="--option", expected="[DRAFTER.]NAME=VALUE")
+        place = options.setdefault(drafter, {}) if dot else options
+        place[own.replace("-", "_")] = float(value) if _is_float(value, parsed) else parsed
+    return options
+
+
+def _is_float(value: str, parsed: object) -> bool:
+    """`1e-3`, which YAML takes for a word."""
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return isinstance(parsed, str)
 
 
 #: What fits a terminal of 80 columns; RESULTS.md has every column.

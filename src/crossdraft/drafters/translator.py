@@ -115,9 +115,9 @@ class TranslatorDrafter(Trainable):
     config: TranslatorConfig
     network: Translator
     training_defaults: ClassVar[Mapping[str, Any]] = {
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
         "batch_size": 16,
-        "num_epochs": 20,
+        "num_epochs": 30,
     }
 
     def __init__(self, config: TranslatorConfig | None = None) -> None:

@@ -58,7 +58,8 @@ class EvaluateConfig(BaseModel):
     val_split: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each training part that trainings and calibrations validate on."""
     train: dict[str, Any] = {}
-    """Options of the trainings in the folds, as of `crossdraft train`."""
+    """Options of the trainings in the folds, as of `crossdraft train`; under a drafter's name,
+    those for it alone."""
 
     @model_validator(mode="after")
     def _consistent(self) -> EvaluateConfig:

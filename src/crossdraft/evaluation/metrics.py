@@ -74,6 +74,8 @@ def ratios(records: Sequence[AnswerRecord], *, with_cost: bool) -> dict[str, Rat
         "forwards_per_answer": (column["forwards"], answers),
         "position_match": (column["position_first"], tokens),
         "position_match_top5": (column["position_top5"], tokens),
+        "seed_match": (column["seed_first"], column["after_first"]),
+        "seed_match_top5": (column["seed_top5"], column["after_first"]),
         "drafted_per_forward": (column["drafted"], column["forwards"]),
     }
     if with_cost:
@@ -113,7 +115,7 @@ def differences(
 
 
 #: What a difference is worth stating of.
-_COMPARED = ("tau", "tau_per_cost", "alpha", "position_match")
+_COMPARED = ("tau", "tau_per_cost", "alpha", "position_match", "seed_match")
 
 
 def _stacked(made: Sequence[Ratio]) -> Ratio:
@@ -135,6 +137,9 @@ def _columns(records: Sequence[AnswerRecord]) -> dict[str, Floats]:
             "nothing": r.first_window == 0,
             "position_first": r.position_ranks.count(0),
             "position_top5": len(r.position_ranks) - r.position_ranks.count(None),
+            "after_first": max(0, len(r.position_ranks) - 1),
+            "seed_first": r.position_ranks[1:].count(0),
+            "seed_top5": len(r.position_ranks[1:]) - r.position_ranks[1:].count(None),
         }
         for r in records
     ]

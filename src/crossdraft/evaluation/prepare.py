@@ -6,8 +6,9 @@ for validation; the ensemble is calibrated on the same share. The test part is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import Progress, ProgressSink
@@ -58,14 +59,25 @@ class Workshop:
         """Check the options of every training before the first one starts.
 
         Raises:
-            InputError: an option that no drafter to be trained knows, or a value out of range.
+            InputError: an option that no drafter to be trained knows, a value out of range, or
+                options for a drafter that is not trained here.
         """
         for entrant in entrants:
             for name in self._parts_of(entrant):
                 if entrant.checkpoint is None and is_trainable(name):
-                    self._plans[name] = training_config(
-                        name, {**self._config.train, "pairs": self._config.pairs}
-                    )
+                    self._plans[name] = training_config(name, self._options(name))
+        named = {key for key, value in self._config.train.items() if isinstance(value, Mapping)}
+        for name in sorted(named - self._plans.keys()):
+            raise InputError(
+                f"options for {name!r}, which is not trained here",
+                expected=", ".join(self._plans) or "a drafter with a network among those asked for",
+            )
+
+    def _options(self, name: str) -> dict[str, Any]:
+        """Options for all trainings, then those for this drafter alone."""
+        train = self._config.train
+        for_all = {key: value for key, value in train.items() if not isinstance(value, Mapping)}
+        return {**for_all, **train.get(name, {}), "pairs": self._config.pairs}
 
     def ready(self, entrant: Entrant, number: int, fold: Fold) -> Drafter:
         """The drafter of an entrant, ready for the test part of fold `number`."""

@@ -79,8 +79,7 @@ def evaluate(
     )
     # A block is a stretch of the recording, however many of its clips are evaluated.
     groups = blocks(tested, max(1, config.block_clips // config.stride_clips))
-    if len(groups) < _FEW_BLOCKS:
-        warnings.append(f"intervals rest on {len(groups)} blocks: too few to trust them")
+    warnings += few_blocks(groups)
     bootstrap = BlockBootstrap(groups, config.resamples, config.seed)
     alone = sum(
         count == 1 for fold in splits for count in Counter(p.question for p in fold.test).values()
@@ -123,6 +122,13 @@ def evaluate(
         },
     }
     return Evaluation(payload, tuple(warnings))
+
+
+def few_blocks(groups: Sequence[object]) -> list[str]:
+    """A warning where a bootstrap over these blocks says little."""
+    if len(groups) >= _FEW_BLOCKS:
+        return []
+    return [f"intervals rest on {len(groups)} blocks: too few to trust them"]
 
 
 def _run_drafter(

@@ -59,6 +59,11 @@ def summarise_training(
     }
 
 
+def held_out_blocks(pairs: Sequence[Pair]) -> list[list[int]]:
+    """What the intervals of a training are bootstrapped over."""
+    return blocks(pairs, _BLOCK_CLIPS)
+
+
 def _held_out(
     drafter: Trainable,
     train: Sequence[Pair],
@@ -83,7 +88,7 @@ def _held_out(
 def _summary(drafter: Drafter, pairs: Sequence[Pair], settings: TrainSettings) -> dict[str, Any]:
     budget = Budget.chain(settings.gamma)
     records = [measure(drafter, pair, budget, clocked(pair), flat_cost) for pair in pairs]
-    bootstrap = BlockBootstrap(blocks(pairs, _BLOCK_CLIPS), _RESAMPLES, settings.seed)
+    bootstrap = BlockBootstrap(held_out_blocks(pairs), _RESAMPLES, settings.seed)
     return summarise(records, bootstrap, with_cost=False)
 
 

@@ -103,6 +103,8 @@ _COLUMNS = (
     ("tau_per_cost", "tau/cost", 1, 2),
     ("position_match", "position match %", 100, 1),
     ("position_match_top5", "position top-5 %", 100, 1),
+    ("seed_match", "seed match %", 100, 1),
+    ("seed_match_top5", "seed top-5 %", 100, 1),
 )
 
 
@@ -154,6 +156,7 @@ _COMPARED = (
     ("tau_per_cost", "tau/cost", 1, 2),
     ("alpha", "alpha (points)", 100, 1),
     ("position_match", "position match (points)", 100, 1),
+    ("seed_match", "seed match (points)", 100, 1),
 )
 
 

@@ -7,7 +7,8 @@ marker as well, so that a grey print still works.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 #: Wide enough for a page; the type stays legible when the figure is printed at half width.
 SIZE_INCHES = (9.0, 5.2)
 
+_LABEL_POINTS = 13
+
 _SETTINGS: dict[Any, Any] = {
     "font.size": 15,
     "axes.titlesize": 16,
     "axes.labelsize": 15,
-    "legend.fontsize": 13,
+    "legend.fontsize": _LABEL_POINTS,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -61,8 +64,12 @@ def figure(path: Path) -> Iterator[tuple[Figure, Axes]]:
 
 
 @contextlib.contextmanager
-def panels(path: Path, columns: int) -> Iterator[tuple[Figure, list[Axes]]]:
-    """The same with several sets of axes side by side."""
+def panels(path: Path, rows: int) -> Iterator[tuple[Figure, list[Axes]]]:
+    """The same with several sets of axes, one below the other: the type keeps its size on a page.
+
+    Args:
+        rows: how many; the figure grows with them.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -70,10 +77,74 @@ def panels(path: Path, columns: int) -> Iterator[tuple[Figure, list[Axes]]]:
 
     with matplotlib.rc_context(_SETTINGS):
         width, height = SIZE_INCHES
-        canvas, axes = pyplot.subplots(1, columns, figsize=(width * columns, height), squeeze=False)
+        canvas, axes = pyplot.subplots(rows, 1, figsize=(width, height * rows), squeeze=False)
         try:
-            yield canvas, list(axes[0])
+            yield canvas, list(axes[:, 0])
             with atomic_path(path) as temporary:
                 canvas.savefig(temporary, dpi=150, metadata={"Software": None})
         finally:
             pyplot.close(canvas)
+
+
+@dataclass(frozen=True)
+class LineEnd:
+    """Where a line ends on the right, and what it is; `x` None is the edge of the axes."""
+
+    x: float | None
+    y: float
+    text: str
+    colour: str
+
+
+#: Distance of two labels as a share of the axes' height: one line of legend type and some air.
+_LABEL_GAP = 0.075
+
+
+def label_ends(axes: Axes, ends: Sequence[LineEnd]) -> None:
+    """Name lines to the right of the axes, each joined to its line; no two names overlap.
+
+    Nobody has to match dashes with a legend, also in grey. Call it when the limits are final.
+    """
+    low, high = axes.get_ylim()
+    right = axes.get_xlim()[1]
+    shares = [(end.y - low) / (high - low) for end in ends]
+    mixed = axes.get_yaxis_transform()  # x as a share of the axes, y in data
+    for end, place in zip(ends, spread(shares, _LABEL_GAP), strict=True):
+        level = low + place * (high - low)
+        if end.x is not None:
+            axes.plot([end.x, right], [end.y, end.y], color=end.colour, linewidth=0.9)
+        axes.plot(
+            [1.0, 1.04], [end.y, level],
+            transform=mixed, color=end.colour, linewidth=0.9, clip_on=False,
+        )  # fmt: skip
+        axes.text(1.05, level, end.text, transform=mixed, va="center", fontsize=_LABEL_POINTS)
+    axes.set(xlim=(axes.get_xlim()[0], right), ylim=(low, high))
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Places moved as little as possible (least squares) until they are `gap` apart.
+
+    Args:
+        places: shares of a height, in any order; the result keeps their order.
+        gap: least distance. Where all fit, the result lies in 0..1.
+
+    Returns:
+        The moved places, in the order of `places`.
+    """
+    order = sorted(range(len(places)), key=lambda item: places[item])
+    # Less `gap` for each one below, "gap apart" is "not falling": pool neighbours that fall.
+    pools: list[list[float]] = []
+    for rank, item in enumerate(order):
+        pools.append([places[item] - rank * gap])
+        while len(pools) > 1 and _mean(pools[-2]) > _mean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    levels = [_mean(pool) for pool in pools for _ in pool]
+    top = max(0.0, 1.0 - (len(places) - 1) * gap)
+    moved = [0.0] * len(places)
+    for rank, (item, level) in enumerate(zip(order, levels, strict=True)):
+        moved[item] = min(max(level, 0.0), top) + rank * gap
+    return moved
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -23,9 +23,10 @@ from crossdraft.decoding.answers import read_answers
 from crossdraft.drafters.checkpoint import trainable_class
 from crossdraft.drafters.trainable import Trainable
 from crossdraft.evaluation.config import EvaluateConfig
-from crossdraft.evaluation.run import evaluate
+from crossdraft.evaluation.controls import names_drafter
+from crossdraft.evaluation.run import evaluate, few_blocks
 from crossdraft.evaluation.stage_file import stage_table
-from crossdraft.evaluation.trained import summarise_training
+from crossdraft.evaluation.trained import held_out_blocks, summarise_training
 from crossdraft.pairs.leak import check_leak
 from crossdraft.pairs.record import Pair, PairSet
 from crossdraft.pairs.split import Fold, hold_out, in_recording_order
@@ -71,6 +72,7 @@ def run_training(
         drafter, sides.train, sides.test, config.settings,
         folder=run.path, task=task, sink=sink, on_epoch=on_epoch,
     )  # fmt: skip
+    warnings += few_blocks(held_out_blocks(sides.test))
     summary = summarise_training(drafter, sides.train, sides.test, config.settings, sink)
     inference = summary.pop("inference_samples_per_s")
     payload = {
@@ -95,12 +97,19 @@ def run_training(
 
 
 def run_evaluation(
-    config: EvaluateConfig, folder: Path, sink: ProgressSink = silent
+    config: EvaluateConfig,
+    folder: Path,
+    sink: ProgressSink = silent,
+    trained: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate and write everything about it into `folder`.
 
     Trainings in the folds keep their state there until the result is written; a killed evaluation
     that is called again does not repeat them.
+
+    Args:
+        trained: keep the trainings here instead, for good: evaluations that differ in nothing
+            that training depends on share them.
 
     Returns:
         The content of result.json.
@@ -109,10 +118,9 @@ def run_evaluation(
         InputError: as `evaluate`, or a folder with a result.
     """
     refuse_taken(folder)
-    states = folder / FOLD_STATES
-    outcome = evaluate(config, sink, states)
+    outcome = evaluate(config, sink, trained or folder / FOLD_STATES)
     resolved = config.model_dump(mode="json")
-    checkpoints = [Path(name) for name in config.drafters if Path(name).exists()]
+    checkpoints = [Path(name) for name in config.drafters if not names_drafter(name)]
     inputs = [config.pairs, config.train_pairs, config.cost_curve, *checkpoints]
     result = Result(
         "evaluate",
@@ -125,7 +133,7 @@ def run_evaluation(
     run.write_config(resolved)
     write_report(result, run.path)
     run.write_result(result)
-    shutil.rmtree(states, ignore_errors=True)
+    shutil.rmtree(folder / FOLD_STATES, ignore_errors=True)
     return result
 
 

@@ -1,0 +1,76 @@
+"""The summary of a study: complete, linked, and honest about what is missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossdraft.base.result import Result
+from crossdraft.report.study import evaluation_table, study_markdown, training_table
+
+
+def value(number: float | None, low: float | None = None) -> dict[str, float | None]:
+    high = None if low is None or number is None else 2 * number - low
+    return {"value": number, "low": low, "high": high}
+
+
+def metrics(tau: float | None) -> dict[str, Any]:
+    return {
+        "tau": value(tau, 1.0), "alpha": value(0.5, 0.4), "top5": value(0.7, 0.6),
+        "first_window": value(2.0, 1.0), "nothing_accepted": value(0.1, 0.0),
+        "forwards_per_answer": value(9.0, 8.0), "position_match": value(0.25),
+        "position_match_top5": value(0.3),
+    }  # fmt: skip
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    evaluation = {
+        "setting": "chain", "folder": "1s/evaluate-chain", "proposal": "chain of 5",
+        "split": "trained on a.json", "online": False, "warnings": ["few blocks"],
+        "drafters": {"none": metrics(1.0), "translator": metrics(2.0)},
+        "differences": {"translator": {"none": {"tau": value(1.0, 0.5)}}},
+    }  # fmt: skip
+    training = {
+        "drafter": "translator", "folder": "1s/train-translator", "best_epoch": 7, "epochs": 9,
+        "stopped_early": True, "validation": metrics(2.5),
+    }  # fmt: skip
+    dataset = {
+        "name": "1s", "train": "a.json", "test": "b.json", "trainings": [training],
+        "evaluations": [{**evaluation, **changes.pop("evaluation", {})}], **changes,
+    }  # fmt: skip
+    payload = {"study": "tokens", "datasets": [dataset]}
+    return Result("study", payload, {}, warnings=["1s: neighbours"]).to_json()
+
+
+def test_summary_has_tables_links_and_warnings() -> None:
+    text = study_markdown(result())
+    for line in (
+        "# Study tokens",
+        "Learned from a.json, tested on b.json.",
+        "| translator | 7 of 9 | 2.50 [1.00, 4.00] | 50.0 [40.0, 60.0] | 25.0 |",
+        "- [translator: model, curves, tables](1s/train-translator/)",
+        "### chain: chain of 5, static; trained on a.json",
+        "| translator | 2.00 [1.00, 3.00] | 50.0 [40.0, 60.0] | 70.0 [60.0, 80.0] | 25.0 |",
+        "| translator | none | 1.00 [0.50, 1.50] |",
+        "- few blocks",
+        "- [every column and the figures](1s/evaluate-chain/)",
+        "- 1s: neighbours",
+        "## Provenance",
+    ):
+        assert line in text.splitlines(), line
+
+
+def test_without_trainings_and_differences() -> None:
+    lean = result(
+        trainings=[], test=None, evaluation={"differences": {}, "setting": None, "online": True}
+    )
+    text = study_markdown(lean)
+    assert "split into folds" in text
+    assert "best epoch" not in text and "minus" not in text
+    assert "### chain of 5, online; trained on a.json" in text.splitlines()
+
+
+def test_tables_line_up() -> None:
+    dataset = result(evaluation={"drafters": {"none": metrics(None)}})["datasets"][0]
+    for head, rows in (training_table(dataset), evaluation_table(dataset["evaluations"][0])):
+        assert rows and all(len(row) == len(head) for row in rows)
+    assert evaluation_table(dataset["evaluations"][0])[1][0][1] == "–"
