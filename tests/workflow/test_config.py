@@ -76,6 +76,17 @@ def test_where_networks_are_trained(tmp_path: Path) -> None:
     assert plain.evaluation(plain.datasets[0], plain.evaluate[0]).train == {}
 
 
+def test_options_of_one_drafter_reach_every_training_of_it(tmp_path: Path) -> None:
+    text = WHOLE + "train_options: {token-adapter: {num_layers: 2}, translator: {num_epochs: 9}}\n"
+    config = read(tmp_path, text.replace("[suffix,", "[suffix+translator,"))
+    tested, folds = config.datasets
+    assert config.training(tested, "token-adapter").options["num_layers"] == 2
+    inside = config.evaluation(tested, config.evaluate[0]).train
+    assert inside == {**config.train, "translator": {"num_epochs": 9}}
+    everywhere = config.evaluation(folds, config.evaluate[0]).train
+    assert everywhere == {**config.train, **config.train_options}
+
+
 def test_a_checkpoint_stands_for_its_drafter(tmp_path: Path) -> None:
     config = read(tmp_path, WHOLE)
     model = tmp_path / "model.safetensors"
@@ -127,11 +138,6 @@ def test_several_settings_have_names(tmp_path: Path) -> None:
         ("num_epochs: 3", "num_layers: 2.5", "train.num_layers is 2.5"),
         ("num_epochs: 3", "embed_dim: 15", "multiple of 8 heads"),
         ("train: {num", "train_options: {suffix: {}}\ntrain: {num", "train_options.suffix"),
-        (
-            "train: {num",
-            "train_options: {token-adapter: {num_layers: 2}}\ntrain: {num",
-            "would not reach the trainings inside",
-        ),
         ("gamma: 4", "gamma: 0", "evaluate.gamma"),
         ("gamma: 4", "gamma: 4, nodes: 3", "choose one"),
         ("gamma: 4", "gama: 4", "evaluate.gama is no option"),

@@ -154,8 +154,10 @@ class StudyConfig(_Strict):
         """
         runs = tuple(str((models or {}).get(name, name)) for name in self.drafters)
         given = {key: value for key, value in setting.options.items() if value is not None}
-        if self.parts_trained_inside(dataset):
-            given["train"] = self.train
+        inside = self.parts_trained_inside(dataset)
+        if inside:
+            own = {name: self.train_options[name] for name in inside if name in self.train_options}
+            given["train"] = {**self.train, **own}
         if dataset.test is None:
             return EvaluateConfig.parse(pairs=dataset.train, drafters=runs, **given)
         given.pop("folds", None)
@@ -240,21 +242,15 @@ def _check_options(config: StudyConfig, path: Path) -> None:
                 where=path,
                 expected="a network among the drafters, and a test file beside the val file",
             )
-    for name in config.train_options.keys() - set(config.networks):
-        raise InputError(
-            f"train_options.{name} is no drafter of this study that is trained beforehand",
-            where=path,
-            expected=", ".join(config.networks) or "no train_options",
-        )
     inside = {part for dataset in config.datasets for part in config.parts_trained_inside(dataset)}
-    for name in sorted(inside & config.train_options.keys()):
+    trained = {*config.networks, *inside}
+    for name in sorted(config.train_options.keys() - trained):
         raise InputError(
-            f"train_options.{name} would not reach the trainings inside evaluations (folds, "
-            "ensembles)",
+            f"train_options.{name} is no drafter that this study trains",
             where=path,
-            expected="options under train, or a test file for every data set and no ensemble of it",
+            expected=", ".join(sorted(trained)) or "no train_options",
         )
-    for name in sorted({*config.networks, *inside}):
+    for name in sorted(trained):
         _check_training(config, name, path)
     for place, setting in enumerate(config.evaluate):
         _check_evaluation(config, place, setting, path)
