@@ -30,6 +30,7 @@ def test_json_carries_stages_window_and_estimates(stages: Path) -> None:
     for model in ("eventgpt", "videollava"):
         names = {*(f"stage{number}_ms" for number in range(1, 6)), "total_ms"}
         assert all(result["stages"][model][name].keys() == {"mean", "std"} for name in names)
+    assert result["window"], "what is free"
     assert [entry["verify_ratio"] for entry in result["estimates"]] == [1.0, 1.2, 2.0, 4.6]
     for entry in result["estimates"]:
         assert entry["speedup"].keys() == {"value", "low", "high"}

@@ -6,11 +6,15 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from crossdraft.pairs.formats import write_pairs
+from crossdraft.pairs.record import PairSet
 from tests.cli.run import crossdraft
+from tests.make import recorded_pairs
 from tests.tiny import tiny_options
 
 TINY = [
@@ -34,6 +38,16 @@ def test_trains_shows_and_evaluates(tmp_path: Path, extraction_file: Path) -> No
     leaking = crossdraft("evaluate", run, "--pairs", extraction_file, cwd=tmp_path)
     assert leaking.returncode == 2
     assert "was trained on" in leaking.stderr
+    other = tmp_path / "other.jsonl"
+    strangers = (
+        replace(p, clip="o" + p.clip, dataset="other_1s") for p in recorded_pairs(30, seed=5)
+    )
+    write_pairs(PairSet(tuple(strangers), "extraction"), other)
+    tested = crossdraft(
+        "evaluate", run, "--pairs", other, "--train-pairs", extraction_file, "--json", cwd=tmp_path
+    )
+    assert tested.returncode == 0, tested.stderr
+    assert json.loads(tested.stdout)["drafters"]["token-adapter"]["tau"]["value"] >= 1
 
 
 def test_json_is_the_result_alone(tmp_path: Path, extraction_file: Path) -> None:

@@ -83,10 +83,11 @@ def inference(path: Path, **fields: float) -> Path:
     return path
 
 
-def test_three_stages_give_means_and_no_clock(tmp_path: Path) -> None:
-    times = {f"{m}_stage{n}_time": 0.1 * n for m in ("egpt", "videollava") for n in (1, 2, 3)}
+@pytest.mark.parametrize("target", ["videollava", "llava"])
+def test_three_stages_give_means_and_no_clock(tmp_path: Path, target: str) -> None:
+    times = {f"{m}_stage{n}_time": 0.1 * n for m in ("egpt", target) for n in (1, 2, 3)}
     found = read_stage_file(inference(tmp_path / "a.json", **times), eos=2)
-    assert set(found.stages) == {"eventgpt", "videollava"}
+    assert set(found.stages) == {"eventgpt", target}
     assert found.stages["eventgpt"]["stage3_ms"]["mean"] == pytest.approx(600.0)
     assert found.stages["eventgpt"]["total_ms"]["std"] == pytest.approx(600.0)
     assert not found.clocks

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.progress import Progress
 from crossdraft.drafters.checkpoint import is_trainable, load_drafter
 from crossdraft.drafters.registry import REGISTRY
 from crossdraft.drafters.token_adapter import TokenAdapterDrafter
@@ -218,6 +219,12 @@ def test_impossible_devices_are_refused(change: dict[str, Any], message: str) ->
 def test_a_loss_that_is_no_number_stops_the_run() -> None:
     with pytest.raises(InputError, match="the loss is"):
         fit(tiny("token-adapter"), TRAIN, VAL, settings(learning_rate=1e30, clip_norm=1e30))
+
+
+def test_batch_size_is_that_of_the_steps() -> None:
+    steps: list[Progress] = []
+    fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=1, batch_size=11), sink=steps.append)
+    assert [step.total for step in steps] == [4] * 4, "44 answers in batches of 11"
 
 
 def test_empty_sides_are_refused() -> None:
