@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from crossdraft.drafters.checkpoint import save_drafter
 from tests.docs.commands import ROOT, parses
+from tests.make import recorded_pairs
+from tests.tiny import built
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [page for page in PAGES if page.name != "seed_map.md"]
@@ -51,6 +54,9 @@ def test_make_target_exists(line: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_examples_run(page: Path, extraction_file: Path) -> None:
+    save_drafter(
+        built("token-adapter", recorded_pairs(5)), extraction_file.parent / "best_model.safetensors"
+    )
     for code in blocks(page, "python"):
         here = code.replace("answers.json.gz", str(extraction_file))
         done = subprocess.run(
