@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PAIRS  ?= ../shared/real/extraction_1s.json.gz
 
-.PHONY: setup demo test lint docs bench clean
+.PHONY: setup demo test lint docs bench bench-tokens clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +37,16 @@ docs: setup
 bench: setup
 	$(BIN)/python benchmarks/suffix_scale.py --pairs "$(PAIRS)" --json benchmarks/results/suffix_scale.json
 	$(BIN)/python benchmarks/suffix_acceptance.py --pairs "$(PAIRS)" --json benchmarks/results/suffix_acceptance.json
+
+# Trains some twenty networks: an hour or two on a small machine; call again to go on.
+bench-tokens: setup
+	$(BIN)/python benchmarks/token_training.py --pairs "$(PAIRS)" --json benchmarks/results/token_training.json
+	$(BIN)/python benchmarks/small_decoder_cost.py --json benchmarks/results/small_decoder_cost.json
+	$(BIN)/crossdraft evaluate token-adapter translator suffix+translator --pairs "$(PAIRS)" \
+	  --option token-adapter.num_epochs=15 --trained runs/folds --out runs/token_chain
+	$(BIN)/crossdraft evaluate translator suffix+translator --pairs "$(PAIRS)" --trained runs/folds \
+	  --nodes 60 --depth 16 --online --cost-curve benchmarks/results/small_decoder_cost.json \
+	  --out runs/token_tree
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,7 +10,8 @@ from crossdraft.base.progress import Progress, ProgressSink
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[ProgressSink]:
-    """A sink that draws one bar per stage; it draws nothing where stderr is no terminal."""
+    """A sink that draws a bar for every stage under way; it draws nothing where stderr is no
+    terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -26,6 +27,8 @@ def progress_bar() -> Iterator[ProgressSink]:
         def sink(event: Progress) -> None:
             if event.stage not in tasks:
                 tasks[event.stage] = bars.add_task(event.stage, total=event.total)
-            bars.update(tasks[event.stage], completed=event.done)  # type: ignore[arg-type]
+            # A training has one stage per epoch: finished ones make room.
+            running = event.done < event.total
+            bars.update(tasks[event.stage], completed=event.done, visible=running)  # type: ignore[arg-type]
 
         yield sink

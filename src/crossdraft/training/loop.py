@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Trained:
 
     Attributes:
         history: one record per epoch; times in milliseconds.
-        best_epoch: number of the best one, by validation tau, then top-1.
+        best_epoch: number of the best one, by validation tau, then top-1, then loss.
         stopped_early: no better epoch came within the patience.
     """
 
@@ -195,12 +195,15 @@ def _set_rate(
 
 
 def _better(progression: Progression) -> bool:
-    """Whether the last epoch is the best: by tau, then by top-1, the earlier one wins a tie."""
+    """Whether the last epoch is the best: by tau, then top-1, then loss; the earlier wins a tie."""
     last = progression.history[-1]
     if not progression.best_epoch:
         return True
-    best = progression.history[progression.best_epoch - 1]
-    return (last["val_tau"], last["val_top1"]) > (best["val_tau"], best["val_top1"])
+    return _merit(last) > _merit(progression.history[progression.best_epoch - 1])
+
+
+def _merit(record: Mapping[str, float]) -> tuple[float, float, float]:
+    return record["val_tau"], record["val_top1"], -record["val_loss"]
 
 
 def _finished(progression: Progression, settings: TrainSettings) -> bool:
