@@ -58,7 +58,7 @@ def test_evaluate_writes_the_run_folder(extraction_file: Path) -> None:
         "tokens_per_forward.png",
     }  # fmt: skip
     assert folder.name in done.stdout
-    assert "drafter-text@shuffled" in done.stdout
+    assert "@shuffled" in done.stdout
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config == json.loads((folder / "result.json").read_text())["config"]
 

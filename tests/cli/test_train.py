@@ -33,7 +33,7 @@ def test_trains_shows_and_evaluates(tmp_path: Path, extraction_file: Path) -> No
     assert run.name.startswith("1s_")
     assert f"model, curves and every table: runs/{run.name}" in done.stdout
     assert "epoch 2/2" in done.stderr
-    for word in ("token-adapter@shuffled", "position", "drafter-text"):
+    for word in ("token-adapter", "@shuffled", "position", "drafter-text"):
         assert word in done.stdout
     leaking = crossdraft("evaluate", run, "--pairs", extraction_file, cwd=tmp_path)
     assert leaking.returncode == 2

@@ -184,7 +184,8 @@ def _is_float(value: str, parsed: object) -> bool:
 
 
 #: What fits a terminal of 80 columns; RESULTS.md has every column.
-_SHOWN = ("drafter", "tau", "tau/cost", "alpha %", "top-5 %", "first window", "position match %")
+_SHOWN = ("drafter", "tau", "tau/cost", "alpha %", "first window", "seed match %")
+_COMPARED = ("drafter", "minus", "tau", "tau/cost", "seed match (points)")
 
 
 def _show(result: dict[str, Any], folder: Path) -> None:
@@ -197,15 +198,22 @@ def _show(result: dict[str, Any], folder: Path) -> None:
     learning = "online" if result["config"]["online"] else "static"
     print(f"{data['pairs']} answers about {data['clips']} clips; {data['split']}")
     print(f"{data['proposal']}, {learning}")
-    columns = [place for place, title in enumerate(head) if title in _SHOWN]
-    print_table([head[p] for p in columns], [[row[p] for p in columns] for row in rows])
+    print_table(*_columns(head, rows, _SHOWN))
     print("below each value: its 95 % interval; first window: accepted of the first 22 drafts")
     head, rows = differences_table(result)
     if rows:
-        print_table(head, rows)
+        print_table(*_columns(head, rows, _COMPARED))
     for warning in result["warnings"]:
         print(f"note: {warning}")
     print(f"clock: {data['clock']}")
     print(f"every column, and the figures: {folder}")
     for path in sorted(folder.iterdir()):
         print(f"  {path}")
+
+
+def _columns(
+    head: Sequence[str], rows: Sequence[Sequence[str]], wanted: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Only the columns of these titles."""
+    places = [place for place, title in enumerate(head) if title in wanted]
+    return [head[p] for p in places], [[row[p] for p in places] for row in rows]

@@ -23,5 +23,5 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _two_lines(text: str) -> str:
-    """`1.23 [1.00, 1.50]` as the value above its interval."""
-    return text.replace(" [", "\n").replace(", ", "–").rstrip("]")
+    """`1.23 [1.00, 1.50]` as the value above its interval, `drafter@twin` as two words."""
+    return text.replace(" [", "\n").replace(", ", "–").rstrip("]").replace("@", "\n  @")
