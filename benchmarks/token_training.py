@@ -99,7 +99,8 @@ def main() -> None:
     print(f"an epoch is {statistics.median(ratios):.1f}x as quick (median of {len(ratios)})")
     print(f"best validation top-1: seed study {100 * best['seed study']:.2f} %, "
           f"ours {100 * best['ours']:.2f} %")  # fmt: skip
-    print(f"validation and rollouts take {100 * share:.1f} % of an epoch of ours")
+    print(f"validation and rollouts take {100 * share:.1f} % of an epoch of ours, with "
+          f"{len(val)} answers held out beside {len(train)}")  # fmt: skip
     if arguments.json:
         about = {
             "machine": machine(),
