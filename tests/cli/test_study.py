@@ -33,7 +33,7 @@ def test_runs_and_says_where_everything_is(
     monkeypatch.chdir(tmp_path)
     study(Path("study.yaml"))
     shown, said = capsys.readouterr()
-    for words in ("0 of 2 steps ran", "SUMMARY.md", "token-adapter@shuffled", "95 % interval"):
+    for words in ("0 of 2 steps ran", "SUMMARY.md", "@shuffled", "95 % interval"):
         assert words in shown
     assert "…" not in shown, "nothing is cut to fit"
     assert said == "a/train-token-adapter: is done already\na/evaluate: is done already\n"
