@@ -47,6 +47,8 @@ bench-tokens: setup
 	$(BIN)/crossdraft evaluate translator suffix+translator --pairs "$(PAIRS)" --trained runs/folds \
 	  --nodes 60 --depth 16 --online --cost-curve benchmarks/results/small_decoder_cost.json \
 	  --out runs/token_tree
+	$(BIN)/crossdraft evaluate suffix+translator --pairs "$(PAIRS)" --trained runs/folds \
+	  --nodes 60 --depth 16 --online --out runs/token_tree_flat
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis
