@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from crossdraft.decoding.arrival import Arrival
-from crossdraft.decoding.replay import flat_cost
-from crossdraft.drafters.base import Budget
+from crossdraft.drafters.base import Budget, flat_cost
 from crossdraft.drafters.drafter_text import DrafterText
 from crossdraft.drafters.position import PositionDrafter
 from crossdraft.drafters.trainable import TokenBatch

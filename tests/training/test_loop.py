@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,17 @@ def test_batch_size_is_that_of_the_steps() -> None:
     steps: list[Progress] = []
     fit(tiny("token-adapter"), TRAIN, VAL, settings(num_epochs=1, batch_size=11), sink=steps.append)
     assert [step.total for step in steps] == [4] * 4, "44 answers in batches of 11"
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_batches_without_a_label_are_no_fault(name: str, tmp_path: Path) -> None:
+    """Answers of one token, and held-out answers of tokens never seen: nothing to count."""
+    train = [replace(p, target_tokens=(2,)) if p.index % 2 else p for p in TRAIN]
+    val = [*VAL[:2], *(replace(p, target_tokens=(901, 902, 2)[:2]) for p in VAL[2:])]
+    asked = settings(num_epochs=1, batch_size=1)
+    trained = fit(tiny(name), train, val, asked, folder=_made(tmp_path / "run"))
+    assert math.isfinite(trained.best["train_loss"])
+    assert math.isfinite(trained.best["val_loss"])
 
 
 def test_empty_sides_are_refused() -> None:

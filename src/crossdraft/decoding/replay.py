@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 from crossdraft.base.tree import Verification
 from crossdraft.decoding.arrival import Arrival, RecordedStream
-from crossdraft.drafters.base import Budget, Context, Drafter
-from crossdraft.drafters.base import CostCurve as CostCurve
-from crossdraft.drafters.base import flat_cost as flat_cost
+from crossdraft.drafters.base import Budget, Context, CostCurve, Drafter, flat_cost
 from crossdraft.pairs.record import Pair
 
 

@@ -194,21 +194,26 @@ class TokenAdapterDrafter(Trainable):
 
     def loss(self, batch: TokenBatch) -> Loss:
         logits, labels = self._shifted(batch)
-        value = functional.cross_entropy(
+        flat = functional.cross_entropy(
             logits.flatten(0, 1),
             labels.flatten(),
             ignore_index=IGNORE,
             label_smoothing=self.config.label_smoothing,
+            reduction="sum",
         )
         # Target ids that no head row stands for count as missed, not as absent.
         beyond = int((batch.target_lengths - 1).clamp(min=0).sum()) - int((labels != IGNORE).sum())
         tokens, top1, top5 = hits(logits.detach(), labels)
-        return Loss(value, tokens + beyond, top1, top5)
+        return Loss(flat / max(1, tokens), tokens + beyond, top1, top5)
 
     def _shifted(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         """Logits [batch, n, rows] and labels [batch, n]: output i stands beside target i+1."""
         assert self._vocabulary is not None
-        length = max(0, batch.target.shape[1] - 1)
+        # At least one output, also where no answer of the batch has a second token to predict.
+        length = max(1, batch.target.shape[1] - 1)
+        target = functional.pad(
+            batch.target, (0, max(0, length + 1 - batch.target.shape[1])), value=PAD
+        )
         drafts = functional.pad(batch.draft, (0, max(0, length - batch.draft.shape[1])), value=PAD)
         # What the seed study fed: padding up to the length of the labels, however short the draft.
         logits = self.network(
@@ -216,7 +221,7 @@ class TokenAdapterDrafter(Trainable):
         )
         place = torch.arange(1, length + 1, device=batch.target.device)
         inside = place[None, :] < batch.target_lengths[:, None]
-        labels = self._vocabulary.labels(batch.target[:, 1:])
+        labels = self._vocabulary.labels(target[:, 1:])
         return logits, torch.where(inside, labels, IGNORE)
 
     def rollouts(self, batch: TokenBatch, gamma: int) -> Tensor:

@@ -16,6 +16,9 @@ from crossdraft.base.result import Estimate
 
 Floats = NDArray[np.float64]
 
+#: Below this many blocks a bootstrap says little about how a number would vary.
+_FEW_BLOCKS = 8
+
 
 class BlockBootstrap:
     """One set of draws, shared by every metric so that their intervals can be compared."""
@@ -93,3 +96,10 @@ def _divide(top: Floats, bottom: Floats) -> Floats:
 
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def few_blocks(groups: Sequence[object]) -> list[str]:
+    """A warning where a bootstrap over these blocks says little."""
+    if len(groups) >= _FEW_BLOCKS:
+        return []
+    return [f"intervals rest on {len(groups)} blocks: too few to trust them"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import parse_json, read_text
-from crossdraft.decoding.replay import CostCurve
+from crossdraft.drafters.base import CostCurve
 
 
 def read_cost_curve(path: Path, widest: int) -> CostCurve:

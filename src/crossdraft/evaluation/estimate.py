@@ -14,9 +14,9 @@ import numpy as np
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.decoding.arrival import StageTimes
-from crossdraft.decoding.replay import CostCurve
+from crossdraft.drafters.base import CostCurve
 from crossdraft.drafters.registry import create
-from crossdraft.evaluation.bootstrap import BlockBootstrap
+from crossdraft.evaluation.bootstrap import BlockBootstrap, few_blocks
 from crossdraft.evaluation.cost import read_cost_curve
 from crossdraft.evaluation.estimate_basis import ANSWER_TOKENS, assumptions, times_json, window_json
 from crossdraft.evaluation.estimate_config import EstimateConfig
@@ -31,11 +31,7 @@ from crossdraft.evaluation.estimate_timeline import (
     with_odds,
 )
 from crossdraft.evaluation.stage_file import StageFile, read_stage_file
-from crossdraft.pairs.record import Pair
-from crossdraft.pairs.split import Fold, blocks, drives_known, folds
-
-#: Below this many blocks a bootstrap says little about how a number would vary.
-_FEW_BLOCKS = 8
+from crossdraft.pairs.split import Fold, blocks, drives_known, every_nth_clip, folds
 
 
 @dataclass(frozen=True)
@@ -195,7 +191,7 @@ def _replays(
                 "limits": _limits(cases, depth, setting),
             }
         )
-    return entries, _few_blocks(groups)
+    return entries, few_blocks(groups)
 
 
 def _replay_all(
@@ -263,13 +259,7 @@ def _limits(cases: Sequence[_Case], depth: int, setting: Setting) -> dict[str, f
 def _splits(source: StageFile, config: EstimateConfig) -> list[Fold]:
     """The folds of an evaluation of the same file, every `stride_clips`-th test clip kept."""
     made = folds(source.pairs.pairs, config.folds, config.gap)
-    return [replace(fold, test=_every_nth(fold.test, config.stride_clips)) for fold in made]
-
-
-def _every_nth(pairs: Sequence[Pair], stride: int) -> tuple[Pair, ...]:
-    clips = list(dict.fromkeys(pair.clip for pair in pairs))
-    kept = set(clips[::stride])
-    return tuple(pair for pair in pairs if pair.clip in kept)
+    return [replace(fold, test=every_nth_clip(fold.test, config.stride_clips)) for fold in made]
 
 
 def _split_in_words(splits: Sequence[Fold], config: EstimateConfig) -> str:
@@ -288,12 +278,6 @@ def _notes_on_replay(source: StageFile, config: EstimateConfig) -> list[str]:
             "compare with --stride-clips 2"
         )
     return notes
-
-
-def _few_blocks(groups: Sequence[Sequence[int]]) -> list[str]:
-    if len(groups) >= _FEW_BLOCKS:
-        return []
-    return [f"intervals rest on {len(groups)} blocks: too few to trust them"]
 
 
 def _refuse_unready(name: str) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 
 from crossdraft.base.tree import DraftTree, Verification
 from crossdraft.decoding.arrival import Arrival, StageTimes
-from crossdraft.decoding.replay import CostCurve, replay
-from crossdraft.drafters.base import Budget, Context, Drafter
+from crossdraft.decoding.replay import replay
+from crossdraft.drafters.base import Budget, Context, CostCurve, Drafter
 from crossdraft.evaluation.estimate_formula import accepted_odds, expected_forwards
 from crossdraft.pairs.record import Pair
 

@@ -15,14 +15,13 @@ import numpy as np
 from crossdraft.base.result import Estimate
 from crossdraft.decoding.arrival import Arrival
 from crossdraft.decoding.replay import (
-    CostCurve,
     Replay,
     first_window,
     rank_of_next,
     rank_without_prefix,
     replay,
 )
-from crossdraft.drafters.base import Budget, Drafter
+from crossdraft.drafters.base import Budget, CostCurve, Drafter
 from crossdraft.evaluation.bootstrap import BlockBootstrap, Floats
 from crossdraft.pairs.record import Pair
 

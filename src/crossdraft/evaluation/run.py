@@ -15,8 +15,8 @@ from crossdraft.base.errors import InputError
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.decoding.answers import read_answers
 from crossdraft.decoding.arrival import PUBLISHED_1S, Arrival, clocked, stage_times
-from crossdraft.decoding.replay import CostCurve, flat_cost
-from crossdraft.evaluation.bootstrap import BlockBootstrap
+from crossdraft.drafters.base import CostCurve, flat_cost
+from crossdraft.evaluation.bootstrap import BlockBootstrap, few_blocks
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.controls import (
     ALWAYS,
@@ -37,10 +37,14 @@ from crossdraft.pairs.leak import (
     without_neighbours,
 )
 from crossdraft.pairs.record import Pair, PairSet
-from crossdraft.pairs.split import Fold, blocks, drives_known, folds, in_recording_order
-
-#: Below this many blocks a bootstrap says little about how a number would vary.
-_FEW_BLOCKS = 8
+from crossdraft.pairs.split import (
+    Fold,
+    blocks,
+    drives_known,
+    every_nth_clip,
+    folds,
+    in_recording_order,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def evaluate(
     warnings = _notes_on_data(found, config)
     splits, split_note, split_warnings = _splits(found, config)
     warnings += split_warnings
-    splits = [replace(fold, test=_every_nth(fold.test, config.stride_clips)) for fold in splits]
+    splits = [replace(fold, test=every_nth_clip(fold.test, config.stride_clips)) for fold in splits]
     tested = [pair for fold in splits for pair in fold.test]
     running = entrants(config.drafters)
     warnings += _notes_on_checkpoints(running, tested)
@@ -122,13 +126,6 @@ def evaluate(
         },
     }
     return Evaluation(payload, tuple(warnings))
-
-
-def few_blocks(groups: Sequence[object]) -> list[str]:
-    """A warning where a bootstrap over these blocks says little."""
-    if len(groups) >= _FEW_BLOCKS:
-        return []
-    return [f"intervals rest on {len(groups)} blocks: too few to trust them"]
 
 
 def _run_drafter(
@@ -199,13 +196,6 @@ def _splits(found: PairSet, config: EvaluateConfig) -> tuple[list[Fold], str, li
             f"{dropped} training clips within {config.gap} places of a test clip were left out"
         )
     return [Fold(tuple(train), tuple(test))], note, warnings
-
-
-def _every_nth(pairs: Sequence[Pair], stride: int) -> tuple[Pair, ...]:
-    """The pairs of every `stride`-th clip."""
-    clips = list(dict.fromkeys(pair.clip for pair in pairs))
-    kept = set(clips[::stride])
-    return tuple(pair for pair in pairs if pair.clip in kept)
 
 
 def _arrival(pair: Pair, config: EvaluateConfig) -> Arrival:

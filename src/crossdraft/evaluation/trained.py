@@ -12,8 +12,7 @@ from typing import Any
 from crossdraft.base.clock import now_ms
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.decoding.arrival import clocked
-from crossdraft.decoding.replay import flat_cost
-from crossdraft.drafters.base import Budget, Drafter
+from crossdraft.drafters.base import Budget, Drafter, flat_cost
 from crossdraft.drafters.registry import create
 from crossdraft.drafters.trainable import TokenBatch, Trainable
 from crossdraft.evaluation.bootstrap import BlockBootstrap

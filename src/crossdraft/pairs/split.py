@@ -175,6 +175,13 @@ def _spread_blocks(ordered: Sequence[Pair], share: float, gap: int) -> Fold:
     )
 
 
+def every_nth_clip(pairs: Sequence[Pair], stride: int) -> tuple[Pair, ...]:
+    """The pairs of every `stride`-th clip."""
+    clips = list(dict.fromkeys(pair.clip for pair in pairs))
+    kept = set(clips[::stride])
+    return tuple(pair for pair in pairs if pair.clip in kept)
+
+
 def blocks(pairs: Sequence[Pair], clips_per_block: int) -> list[list[int]]:
     """Indices of pairs grouped for the bootstrap: by drive where all are known and there are at
     least ten, else by contiguous blocks of clips within one lane."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdraft.base.files import write_text
+from crossdraft.report.markdown import markdown_table, provenance_lines
 
 ROWS = ("drafter", "adapter", "target")
 #: Key in the result -> what a reader is told.
@@ -140,7 +141,6 @@ def _cell(row: Mapping[str, Any], place: int) -> str:
 
 def analysis_markdown(result: Mapping[str, Any]) -> str:
     """RESULTS.md: every sample with all its positions, the summary, provenance."""
-    origin = result["provenance"]
     lines = ["# Token by token", "", f"{_sentence(result['alignment'])}. {_note(result)}", ""]
     for sample in result["samples"]:
         lines += _sample_markdown(sample)
@@ -155,12 +155,7 @@ def analysis_markdown(result: Mapping[str, Any]) -> str:
         "",
         *(f"- {_plain(warning)}" for warning in result["warnings"] or ["nothing to add"]),
         "",
-        "## Provenance",
-        "",
-        f"- made {origin['created']} by `{' '.join(origin['command_line'])}`",
-        f"- source revision {origin['git_revision'] or 'unknown'}, "
-        + ", ".join(f"{name} {number}" for name, number in origin["packages"].items()),
-        *(f"- input {item['path']}, sha256 {item['sha256']}" for item in origin["inputs"]),
+        *provenance_lines(result),
     ]
     return "\n".join(lines) + "\n"
 
@@ -197,11 +192,7 @@ def _sample_markdown(sample: Mapping[str, Any]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
-        *(f"| {' | '.join(map(_plain, row))} |" for row in rows),
-    ]
+    return markdown_table(head, [[_plain(text) for text in row] for row in rows])
 
 
 def _plain(text: str) -> str:

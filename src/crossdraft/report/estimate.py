@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdraft.base.files import write_text
+from crossdraft.report.markdown import markdown_table, provenance_lines
 
 _FIVE = ("load", "preprocess", "vision", "prefill", "decode")
 _THREE = ("load", "preprocess", "generate")
@@ -216,15 +217,12 @@ def write_report(result: Mapping[str, Any], folder: Path) -> Path:
 
 def results_markdown(result: Mapping[str, Any]) -> str:
     """RESULTS.md: tables, assumptions, what to know, provenance."""
-    origin = result["provenance"]
     lines = ["# Estimate: what drafts would save", "", describe_times(result) + ".", ""]
     for table in tables(result):
         lines += [
             f"## {table.title}",
             "",
-            f"| {' | '.join(table.head)} |",
-            f"|{'---|' * len(table.head)}",
-            *(f"| {' | '.join(row)} |" for row in table.rows),
+            *markdown_table(table.head, table.rows),
             "",
         ]
         lines += [table.note + ".", ""] if table.note else []
@@ -237,11 +235,6 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         "",
         *(f"- {warning}" for warning in result["warnings"] or ["nothing to add"]),
         "",
-        "## Provenance",
-        "",
-        f"- made {origin['created']} by `{' '.join(origin['command_line'])}`",
-        f"- source revision {origin['git_revision'] or 'unknown'}, "
-        + ", ".join(f"{name} {number}" for name, number in origin["packages"].items()),
-        *(f"- input {item['path']}, sha256 {item['sha256']}" for item in origin["inputs"]),
+        *provenance_lines(result),
     ]
     return "\n".join(lines) + "\n"

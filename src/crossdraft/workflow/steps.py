@@ -22,9 +22,10 @@ from crossdraft.base.result import Result, RunFolder, refuse_taken
 from crossdraft.decoding.answers import read_answers
 from crossdraft.drafters.checkpoint import trainable_class
 from crossdraft.drafters.trainable import Trainable
+from crossdraft.evaluation.bootstrap import few_blocks
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.controls import names_drafter
-from crossdraft.evaluation.run import evaluate, few_blocks
+from crossdraft.evaluation.run import evaluate
 from crossdraft.evaluation.stage_file import stage_table
 from crossdraft.evaluation.trained import held_out_blocks, summarise_training
 from crossdraft.pairs.leak import check_leak
