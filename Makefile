@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PAIRS  ?= ../shared/real/extraction_1s.json.gz
+EVENTS ?= ../shared/real/events/*.npy
 
-.PHONY: setup demo test lint docs bench bench-tokens clean
+.PHONY: setup demo test lint docs bench bench-scenes bench-tokens clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +38,12 @@ docs: setup
 bench: setup
 	$(BIN)/python benchmarks/suffix_scale.py --pairs "$(PAIRS)" --json benchmarks/results/suffix_scale.json
 	$(BIN)/python benchmarks/suffix_acceptance.py --pairs "$(PAIRS)" --json benchmarks/results/suffix_acceptance.json
+
+bench-scenes: setup
+	$(BIN)/python benchmarks/render.py --events $(EVENTS) --json benchmarks/results/render.json
+	$(BIN)/python benchmarks/event_window.py --json benchmarks/results/event_window.json
+	$(BIN)/python benchmarks/video_read.py --json benchmarks/results/video_read.json
+	$(BIN)/python benchmarks/dsec_cut.py --events $(EVENTS) --json benchmarks/results/dsec_cut.json
 
 # Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-tokens: setup

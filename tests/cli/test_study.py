@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.lock import locked
 from crossdraft.cli.study import study
-from crossdraft.workflow.journal import locked
 from tests.cli.run import crossdraft
 from tests.workflow.studies import STEPS, small_study
 
@@ -75,7 +75,7 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     config = small_study(tmp_path)
     with (
         locked(tmp_path / "out"),
-        pytest.raises(InputError, match="is running a study in this folder"),
+        pytest.raises(InputError, match="is running in this folder"),
     ):
         study(config, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]

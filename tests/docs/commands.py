@@ -23,9 +23,11 @@ def parses(command: str) -> None:
     assert words[0] == "crossdraft"
     group = typer.main.get_command(app)
     context = group.make_context("crossdraft", words[1:])
-    name, sub, rest = group.resolve_command(context, [*context._protected_args, *context.args])  # type: ignore[attr-defined]
-    assert sub is not None
-    sub.make_context(name, rest, parent=context)
+    while hasattr(group, "resolve_command"):
+        left = [*context._protected_args, *context.args]
+        name, sub, rest = group.resolve_command(context, left)
+        assert sub is not None
+        group, context = sub, sub.make_context(name, rest, parent=context)
 
 
 def built() -> set[str]:

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from crossdraft.drafters.checkpoint import save_drafter
+from crossdraft.scenes.writers import write_h5
 from tests.docs.commands import ROOT, parses
 from tests.make import recorded_pairs
+from tests.scenes.event_files import made_stream
+from tests.scenes.scene_folders import make_scenes
 from tests.tiny import built
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,6 +60,9 @@ def test_python_examples_run(page: Path, extraction_file: Path) -> None:
     save_drafter(
         built("token-adapter", recorded_pairs(5)), extraction_file.parent / "best_model.safetensors"
     )
+    if page.name == "scenes.md":
+        make_scenes(extraction_file.parent / "clips" / "train_1s")
+        write_h5(made_stream(500), extraction_file.parent / "events.h5")
     for code in blocks(page, "python"):
         here = code.replace("answers.json.gz", str(extraction_file))
         done = subprocess.run(

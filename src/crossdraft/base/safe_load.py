@@ -6,50 +6,17 @@ unpicklers that admit arrays and plain containers only, and name what they refus
 
 from __future__ import annotations
 
-import io
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crossdraft.base import array_pickle
 from crossdraft.base.errors import InputError
 
 if TYPE_CHECKING:
     import torch
-
-# What numpy writes when it pickles arrays, under its old and new module names, and the
-# containers of plain data. Nothing here can run code of the file's choosing.
-_ARRAY_GLOBALS = {
-    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in
-      ("_reconstruct", "scalar")),
-    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
-}  # fmt: skip
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickler that admits numpy arrays and plain containers."""
-
-    def __init__(self, stream: io.BufferedIOBase, where: Path) -> None:
-        super().__init__(stream)
-        self._where = where
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ARRAY_GLOBALS:
-            return super().find_class(module, name)
-        raise InputError(
-            f"refused to load {module}.{name} from a pickle",
-            where=self._where,
-            expected="numpy arrays and plain containers only",
-            hint="save the data as .npz or .safetensors if you trust its source",
-        )
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise InputError(f"refused a persistent reference ({pid!r})", where=self._where)
 
 
 def load_pickled_npy(path: Path) -> Any:
@@ -74,7 +41,7 @@ def load_pickled_npy(path: Path) -> Any:
             if not dtype.hasobject:
                 stream.seek(0)
                 return np.lib.format.read_array(stream, allow_pickle=False)
-            loaded = _ArrayUnpickler(stream, path).load()
+            loaded = array_pickle.load(stream, path)
     except InputError:
         raise
     except FileNotFoundError as error:

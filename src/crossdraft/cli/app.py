@@ -16,6 +16,7 @@ from crossdraft.cli.analyze import analyze
 from crossdraft.cli.convert import convert
 from crossdraft.cli.estimate import estimate
 from crossdraft.cli.evaluate import evaluate
+from crossdraft.cli.scenes import scenes
 from crossdraft.cli.study import study
 from crossdraft.cli.train import train
 
@@ -34,6 +35,7 @@ app.command()(analyze)
 app.command()(estimate)
 app.command()(study)
 app.command()(convert)
+app.add_typer(scenes, name="scenes")
 
 
 def _version(wanted: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossdraft.pairs.fields import Item
+from crossdraft.base.fields import Item
 
 Floats = NDArray[np.float64]
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text
 from crossdraft.decoding.answers import until_eos
 from crossdraft.decoding.arrival import StageTimes, stage_times
-from crossdraft.pairs.fields import Item
 from crossdraft.pairs.formats import read_pairs
 from crossdraft.pairs.record import Pair, PairSet
 

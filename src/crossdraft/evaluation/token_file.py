@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text
-from crossdraft.pairs.fields import Item
 
 ROWS = ("drafter", "adapter", "target")
 #: Ours first, then what the seed study called the same row.

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text
 from crossdraft.base.safe_load import load_tensors
-from crossdraft.pairs.fields import Item
 from crossdraft.pairs.record import Pair, PairSet, StagesMs
 
 # The target's fields were renamed over the study's life; all spellings mean the target.

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.fields import Item, is_time
 from crossdraft.base.files import parse_json, read_text, write_text
-from crossdraft.pairs.fields import Item, is_time
 from crossdraft.pairs.foreign import checked, read_cached_directory, read_items
 from crossdraft.pairs.record import Pair, PairSet, StagesMs
 

@@ -6,12 +6,14 @@ drives are known, else into contiguous blocks with a gap; there is no random spl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from crossdraft.base.errors import InputError
 from crossdraft.pairs.record import Pair
+from crossdraft.scenes.drives import balanced, drives_near
 
 Lane = tuple[str, str | None]  # clips are neighbours within one data set and drive
 
@@ -62,7 +64,7 @@ def folds(pairs: Sequence[Pair], count: int, gap: int) -> list[Fold]:
     ordered = in_recording_order(pairs)
     drives = sorted({str(pair.drive) for pair in ordered})
     if drives_known(ordered) and len(drives) > 1:
-        groups = _balanced(ordered, drives, min(count, len(drives)))
+        groups = balanced(_clips_per_drive(ordered), min(count, len(drives)))
         made = [
             Fold(
                 tuple(p for p in ordered if p.drive not in group),
@@ -83,16 +85,8 @@ def folds(pairs: Sequence[Pair], count: int, gap: int) -> list[Fold]:
     return made
 
 
-def _balanced(ordered: Sequence[Pair], drives: Sequence[str], count: int) -> list[set[str]]:
-    """Deal drives to folds, longest first, always to the emptiest fold."""
-    length = {drive: sum(p.drive == drive for p in ordered) for drive in drives}
-    groups: list[set[str]] = [set() for _ in range(count)]
-    filled = [0] * count
-    for drive in sorted(drives, key=lambda d: (-length[d], d)):
-        slot = filled.index(min(filled))
-        groups[slot].add(drive)
-        filled[slot] += length[drive]
-    return groups
+def _clips_per_drive(ordered: Sequence[Pair]) -> Counter[str]:
+    return Counter(str(pair.drive) for pair in ordered)
 
 
 def _block_folds(ordered: Sequence[Pair], count: int, gap: int) -> list[Fold]:
@@ -124,7 +118,7 @@ def hold_out(pairs: Sequence[Pair], share: float, gap: int) -> Fold:
     ordered = in_recording_order(pairs)
     drives = sorted({str(pair.drive) for pair in ordered})
     if drives_known(ordered) and len(drives) > 1:
-        held = _drives_near(ordered, drives, share)
+        held = drives_near(_clips_per_drive(ordered), share)
         fold = Fold(
             tuple(p for p in ordered if p.drive not in held),
             tuple(p for p in ordered if p.drive in held),
@@ -139,21 +133,6 @@ def hold_out(pairs: Sequence[Pair], share: float, gap: int) -> Fold:
             hint="more clips, a smaller gap, or validation answers of their own",
         )
     return fold
-
-
-def _drives_near(ordered: Sequence[Pair], drives: Sequence[str], share: float) -> set[str]:
-    """Shortest drives first, as long as they bring the held-out part closer to the share."""
-    length = {drive: sum(p.drive == drive for p in ordered) for drive in drives}
-    held: set[str] = set()
-    filled = 0
-    for drive in sorted(drives, key=lambda d: (length[d], d)):
-        nearer = abs(filled + length[drive] - share * len(ordered)) < abs(
-            filled - share * len(ordered)
-        )
-        if len(held) + 1 < len(drives) and (nearer or not held):
-            held.add(drive)
-            filled += length[drive]
-    return held
 
 
 def _spread_blocks(ordered: Sequence[Pair], share: float, gap: int) -> Fold:

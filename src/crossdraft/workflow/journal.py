@@ -1,19 +1,15 @@
-"""A study's log to follow while it runs, and the lock that keeps a second process out."""
+"""A study's log to follow while it runs."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from crossdraft.base.errors import InputError
-
-LOG, LOCK = "study.jsonl", ".lock"
+LOG = "study.jsonl"
 
 Listener = Callable[[Mapping[str, Any]], None]
 
@@ -44,33 +40,3 @@ class Journal:
             log.write(text)
             log.flush()
             os.fsync(log.fileno())
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a study's folder; the system releases it when the process dies.
-
-    Raises:
-        InputError: another process holds it, or the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise InputError(f"cannot write here ({error.strerror})", where=folder) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(handle, 32).decode("ascii", "replace").strip()
-            raise InputError(
-                f"process {holder or 'unknown'} is running a study in this folder",
-                where=folder,
-                expected="one process per folder",
-                hint="wait until it has ended, or name another folder with --out",
-            ) from error
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(handle)

@@ -11,6 +11,7 @@ from typing import Any
 from crossdraft import __version__
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import parse_json, read_text, write_json, write_text
+from crossdraft.base.lock import locked
 from crossdraft.base.progress import ProgressSink, silent
 from crossdraft.base.result import Result
 from crossdraft.decoding.answers import read_answers
@@ -23,7 +24,7 @@ from crossdraft.workflow import steps as work
 from crossdraft.workflow.config import Dataset, Setting, StudyConfig
 from crossdraft.workflow.engine import RESULT, Engine, Report, Step, StepState
 from crossdraft.workflow.files import InputFiles
-from crossdraft.workflow.journal import Journal, Listener, locked
+from crossdraft.workflow.journal import Journal, Listener
 from crossdraft.workflow.marker import digest_of, set_aside
 
 SUMMARY = "SUMMARY.md"

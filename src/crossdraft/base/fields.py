@@ -14,7 +14,7 @@ from crossdraft.base.errors import InputError
 #: One id less than fits, so that drafters have one that no answer contains.
 MAX_TOKEN_ID = 2**31 - 2
 #: Larger numbers are not exact as floats, and no index or time is that large.
-MAX_WHOLE = 10**15
+MAX_WHOLE = 2**53 - 1
 
 
 class Item:
@@ -64,7 +64,7 @@ class Item:
         if value is None:
             return default
         if type(value) is not int or abs(value) > MAX_WHOLE:
-            raise self.error(f"{key} is {_shown(value)}", "a whole number of up to 15 digits")
+            raise self.error(f"{key} is {_shown(value)}", "a whole number below 2^53")
         return value
 
     def mapping(self, key: str) -> dict[str, Any]:

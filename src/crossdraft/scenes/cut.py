@@ -1,0 +1,206 @@
+"""Cut DSEC into clips: resumable after any kill, the same bytes however it was run.
+
+A clip is done when its record is there and its files have the size that the record says. The
+manifest is written anew from the records at the end of every run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crossdraft.base.clock import now_ms
+from crossdraft.base.errors import InputError
+from crossdraft.base.files import parse_json, read_text
+from crossdraft.base.lock import locked
+from crossdraft.base.progress import Progress, ProgressSink, silent
+from crossdraft.scenes.cut_clip import RECORDS, Clip, close_recording, cut_clip
+from crossdraft.scenes.cut_plan import CutPlan, DatasetPlan
+from crossdraft.scenes.cut_settings import check_folder, note_settings
+from crossdraft.scenes.disk import check_room
+from crossdraft.scenes.manifest import write_manifest
+from crossdraft.scenes.render_dataset import note_settings as note_frames
+from crossdraft.scenes.seed_writer import write_seed_manifest
+from crossdraft.scenes.workers import Failure, run_jobs
+
+#: What `base.files.atomic_path` leaves when its process is killed.
+_LEFTOVER = re.compile(r"\..+\.\w+\.[a-z0-9_]{8}\.\w+", re.ASCII)
+
+
+@dataclass
+class CutReport:
+    """What a run did.
+
+    Attributes:
+        cut: clips cut now.
+        kept: clips that were there already.
+        failed: clip and reason, sorted.
+        clips: clips in each dataset's manifest, by folder.
+        seconds: wall-clock time.
+    """
+
+    cut: int = 0
+    kept: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    clips: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value."""
+        failed = [{"clip": clip, "reason": reason} for clip, reason in self.failed]
+        return {**self.__dict__, "failed": failed}
+
+
+def pending(plan: CutPlan) -> list[Clip]:
+    """Clips that are still to be cut.
+
+    Raises:
+        InputError: a folder holds clips of other settings, or a record is damaged.
+    """
+    for dataset in plan.datasets:
+        check_folder(dataset.folder, dataset.settings, dataset.duration_us)
+    return [clip for clip in plan.clips if not _is_done(clip)]
+
+
+def run_cut(
+    plan: CutPlan, *, workers: int = 1, force: bool = False, progress: ProgressSink = silent
+) -> CutReport:
+    """Cut what is still to be cut, then write the manifests.
+
+    Args:
+        workers: processes.
+        force: go on although the disk seems too small.
+
+    Raises:
+        InputError: as `pending`; too little room; another process works in the folder.
+    """
+    began_ms = now_ms()
+    todo = pending(plan)
+    if not force:
+        check_room(plan.out, sum(clip.size_bytes for clip in todo))
+    with locked(plan.out):
+        todo = pending(plan)
+        for dataset in plan.datasets:
+            _prepare(dataset)
+        report = CutReport(kept=len(plan.clips) - len(todo))
+        try:
+            _cut_all(plan, todo, workers, progress, report)
+        finally:
+            close_recording()
+            # Workers that were ended in the middle of a file.
+            for dataset in plan.datasets:
+                _sweep(dataset.folder)
+        for dataset in plan.datasets:
+            report.clips[str(dataset.folder)] = _write_manifest(dataset)
+    report.failed.sort()
+    report.seconds = round((now_ms() - began_ms) / 1e3, 3)
+    return report
+
+
+def _cut_all(
+    plan: CutPlan, todo: list[Clip], workers: int, progress: ProgressSink, report: CutReport
+) -> None:
+    totals = {dataset.folder: len(dataset.clips) for dataset in plan.datasets}
+    done = dict(totals)
+    for clip in todo:
+        done[clip.folder] -= 1
+    for folder, total in totals.items():
+        progress(Progress(folder.name, done[folder], total))
+    with closing(run_jobs(cut_clip, todo, workers, plan.out)) as outcomes:
+        for place, outcome in outcomes:
+            clip = todo[place]
+            if isinstance(outcome, Failure):
+                report.failed.append((f"{clip.folder.name}/{clip.id}", outcome.reason))
+            else:
+                report.cut += 1
+            done[clip.folder] += 1
+            progress(Progress(clip.folder.name, done[clip.folder], totals[clip.folder]))
+
+
+def _prepare(dataset: DatasetPlan) -> None:
+    """Make a folder ready: swept, and its settings written down before any clip."""
+    folder = dataset.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        note_settings(folder, dataset.settings, dataset.duration_us)
+        for clip in dataset.clips[:1]:
+            for name, (settings, _) in clip.files().frames.items():
+                (folder / name).mkdir(exist_ok=True)
+                note_frames(folder / name, settings)
+    except OSError as error:
+        raise InputError(f"cannot write here ({error.strerror})", where=folder) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was left half-written; the lock says that nobody writes now."""
+    for path in folder.rglob(".*"):
+        if _LEFTOVER.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def _is_done(clip: Clip) -> bool:
+    """Whether a clip has a record of this very window, and all its files."""
+    if not clip.record_path.exists():
+        return False
+    known = _read_record(clip.record_path)
+    window, record = clip.window, known["record"]
+    same = (record.get("start_us"), record.get("end_us"), record.get("first_frame")) == (
+        window.start_us, window.end_us, window.first_frame,
+    )  # fmt: skip
+    return same and _has_files(clip.folder, known, clip.files().all())
+
+
+def _has_files(folder: Path, known: dict[str, Any], expected: Iterable[str]) -> bool:
+    sizes = known["bytes"]
+    if set(sizes) != set(expected):
+        return False
+    return all(_size(folder / file) == size for file, size in sizes.items())
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    known = parse_json(read_text(path), path)
+    parts = [known.get(name) for name in ("record", "bytes")] if isinstance(known, dict) else []
+    # Its place names its clip: a record that was moved by hand would be listed twice.
+    named = [(r.get("drive"), r.get("clip")) for r in parts[:1] if isinstance(r, dict)]
+    stem = int(path.stem) if path.stem.isascii() and path.stem.isdigit() else None
+    if named != [(path.parent.name, stem)] or not isinstance(parts[1], dict):
+        raise InputError(
+            "no record of this clip",
+            where=path,
+            expected="what this command wrote when the clip was done",
+            hint="delete this file: its clip is cut again",
+        )
+    whole: dict[str, Any] = known
+    return whole
+
+
+def _write_manifest(dataset: DatasetPlan) -> int:
+    """Write the manifest of all clips that are whole, of this run and of earlier ones."""
+    folder = dataset.folder
+    records = []
+    for path in sorted((folder / RECORDS).glob("*/*.json")):
+        known = _read_record(path)
+        if _has_files(folder, known, known["bytes"]):
+            records.append(known["record"])
+    if dataset.settings.layout == "seed":
+        write_seed_manifest(folder, records)
+    else:
+        frames_found_by_name = [
+            {key: value for key, value in record.items() if key != "event_frames"}
+            for record in records
+        ]
+        made_with = dataset.settings.to_json(dataset.duration_us)
+        write_manifest(folder, frames_found_by_name, made_with)
+    return len(records)

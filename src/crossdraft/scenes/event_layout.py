@@ -1,0 +1,150 @@
+"""What an HDF5 event file declares about itself, checked before any event is read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401  (registers the Blosc filter of DSEC)
+import numpy as np
+import numpy.typing as npt
+
+from crossdraft.base.errors import InputError
+from crossdraft.scenes.event_columns import EXPECTED, named_columns
+from crossdraft.scenes.events import EventStream
+
+#: An index longer than this (27 hours) is not loaded; the times are searched instead.
+_MAX_INDEX = 100_000_000
+#: Times and offsets below this can be added without overflow.
+MAX_TIME_US = 1 << 62
+
+
+@contextlib.contextmanager
+def hdf5_faults(path: Path) -> Iterator[None]:
+    """Turn what h5py raises on damaged files, which is nearly anything, into our error."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        detail = str(error).split("\n")[0][:200]
+        raise InputError(
+            f"not a readable HDF5 event file ({type(error).__name__}: {detail})",
+            where=path,
+            expected="a complete file in the layout of DSEC's events.h5",
+            hint="copy or download the file again",
+        ) from error
+
+
+def find_columns(file: Any, path: Path) -> dict[str, Any]:
+    """Datasets of x, y, t and p, in `events/` or at the root."""
+    for group in (file.get("events"), file):
+        if not isinstance(group, h5py.Group):
+            continue
+        names = named_columns(name for name in group if isinstance(group.get(name), h5py.Dataset))
+        if names:
+            return {column: group[name] for column, name in names.items()}
+    if isinstance(file.get("CD"), h5py.Group):
+        raise InputError(
+            "a Prophesee HDF5 recording, whose codec is not supported",
+            where=path,
+            hint="convert it to CSV with metavision_file_to_csv",
+        )
+    members = ", ".join(sorted(file)[:8]) or "nothing"
+    raise InputError(
+        f"HDF5 without events; it holds {members}", where=path, expected=f"events/ with {EXPECTED}"
+    )
+
+
+def common_length(columns: dict[str, Any], path: Path) -> int:
+    """Number of events, at least one."""
+    for name, column in columns.items():
+        if column.ndim != 1 or column.dtype.kind not in "iub":
+            raise InputError(
+                f"{name} is an array of {column.dtype} with {column.ndim} dimensions",
+                where=path,
+                expected="one whole number per event",
+            )
+    lengths = {name: int(column.shape[0]) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError(
+            "columns of different length: "
+            + ", ".join(f"{name} {length:,}" for name, length in lengths.items()),
+            where=path,
+            expected="one x, y, t and p per event",
+            hint="was the file cut while it was written or copied?",
+        )
+    if not lengths["t"]:
+        raise InputError("no events in the file", where=path, expected="at least one event")
+    return lengths["t"]
+
+
+def read_offset(file: Any, path: Path) -> int:
+    """`t_offset` in microseconds, 0 where it is missing."""
+    dataset = file.get("t_offset")
+    if dataset is None:
+        return 0
+    if not isinstance(dataset, h5py.Dataset) or dataset.size != 1 or dataset.dtype.kind not in "iu":
+        raise InputError(
+            "t_offset is no whole number", where=path, expected="one offset in microseconds"
+        )
+    offset_us = int(np.ravel(dataset[()])[0])
+    if abs(offset_us) >= MAX_TIME_US:
+        raise InputError(f"t_offset = {offset_us} is no time", where=path)
+    return offset_us
+
+
+def read_sensor(file: Any, path: Path) -> tuple[int, int] | None:
+    """Width and height from the attributes of the file, None without them."""
+    size = tuple(file.attrs.get(name) for name in ("width", "height"))
+    if any(value is None for value in size):
+        return None
+    if any(np.ndim(value) or np.asarray(value).dtype.kind not in "iu" for value in size):
+        raise InputError("width and height are no whole numbers", where=path)
+    width, height = int(size[0]), int(size[1])
+    EventStream.checked(*(np.empty(0, int),) * 4, sensor=(width, height), where=path)
+    return width, height
+
+
+def read_index(file: Any, length: int, last_us: int) -> npt.NDArray[np.int64] | None:
+    """`ms_to_idx`, or None where it is missing or cannot be an index into these events.
+
+    DSEC leaves out the entry of a last, partial millisecond; an index that ends earlier is cut.
+    """
+    dataset = file.get("ms_to_idx")
+    usable = (
+        isinstance(dataset, h5py.Dataset)
+        and dataset.ndim == 1
+        and dataset.dtype.kind in "iu"
+        and max(1, last_us // 1000) <= dataset.shape[0] <= _MAX_INDEX
+    )
+    if not usable:
+        return None
+    try:
+        raw = dataset[:]
+    except OSError:  # a damaged index does not make the events unreadable
+        return None
+    if raw.min() < 0 or raw.max() > length or (raw[1:] < raw[:-1]).any():
+        return None
+    index: npt.NDArray[np.int64] = raw.astype(np.int64)
+    return index
+
+
+def check_stored(name: str, column: Any, path: Path) -> None:
+    """HDF5 fills what was never written with zeros; such a file is cut, however long it says."""
+    if column.chunks:
+        needed, stored = -(-column.shape[0] // column.chunks[0]), column.id.get_num_chunks()
+        whole = stored >= needed
+    else:
+        needed, stored = column.nbytes, column.id.get_storage_size()
+        whole = stored >= needed or column.id.get_create_plist().get_layout() == h5py.h5d.COMPACT
+    if not whole:
+        unit = "chunks" if column.chunks else "bytes"
+        raise InputError(
+            f"{name} has {stored:,} of {needed:,} {unit}",
+            where=path,
+            expected="a file that was written to its end",
+        )
