@@ -74,8 +74,9 @@ def test_a_file_goes_where_it_is_told(tmp_path: Path) -> None:
     write_npy(made_stream(100, sensor=(1280, 720)), tmp_path / "big.npy")
     assert crossdraft("scenes", "render", "big.npy", cwd=tmp_path).returncode == 2
     small = crossdraft("scenes", "render", "big.npy", "--out", "frames", cwd=tmp_path)
-    assert small.returncode == 1
-    assert "--sensor" in small.stdout
+    assert small.returncode == 2
+    assert "--sensor" in small.stderr
+    assert not (tmp_path / "frames").exists()
     done = crossdraft(
         "scenes", "render", "big.npy", "--out", "more/frames", "--sensor", "1280x720",
         "--keep", "first", cwd=tmp_path,

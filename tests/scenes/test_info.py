@@ -13,6 +13,7 @@ from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.info import inspect, read_scene, sampled, spread
 from crossdraft.scenes.preview import preview
 from crossdraft.scenes.recording import stretches
+from crossdraft.scenes.scene import Scene
 from crossdraft.scenes.video import write_mp4
 from crossdraft.scenes.writers import write_h5, write_npy, write_npz
 from tests.scenes.event_files import START_US, made_stream
@@ -27,6 +28,10 @@ def dataset(tmp_path: Path) -> SceneDataset:
 
 def labels(row: list[object]) -> list[str | None]:
     return [getattr(picture, "label", None) for picture in row]
+
+
+def damage(scene: Scene) -> list[tuple[str, str]]:
+    return [(part, error.found) for part, error in read_scene(scene).damaged]
 
 
 def test_counts_rates_and_sizes(dataset: SceneDataset) -> None:
@@ -126,14 +131,14 @@ def test_a_count_that_the_manifest_denies(dataset: SceneDataset) -> None:
     from dataclasses import replace
 
     scene = replace(dataset[0], event_count=1_001, sha256={})
-    assert read_scene(scene).damaged == [("events", "1,000 events, the manifest says 1,001")]
+    assert damage(scene) == [("events", "1,000 events, the manifest says 1,001")]
 
 
 def test_a_window_without_events(dataset: SceneDataset) -> None:
     from dataclasses import replace
 
     scene = replace(dataset[0], window_us=(0, 1_000), sha256={})
-    assert read_scene(scene).damaged == [("events", "no events in the scene's window")]
+    assert damage(scene) == [("events", "no events in the scene's window")]
     assert preview(scene).notes == ["events: no events in the scene's window"]
 
 

@@ -45,6 +45,14 @@ def info(
         bool,
         typer.Option("--all", help="Read every scene instead of a sample of twelve."),
     ] = False,
+    sensor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Sensor size in pixels.",
+            show_default="as the files say, or 640x480",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")
     ] = False,
@@ -59,12 +67,15 @@ def info(
     from crossdraft.base.errors import InputError
     from crossdraft.base.result import Result
     from crossdraft.cli.progress import progress_bar
+    from crossdraft.cli.scenes_render import parse_sensor
     from crossdraft.scenes.dataset import SceneDataset
     from crossdraft.scenes.info import inspect
 
     if sheet is not None and no_sheet:
         raise InputError("both --sheet and --no-sheet", expected="one of them")
     dataset = SceneDataset.open(path)
+    if sensor is not None:
+        dataset = dataset.with_sensor(parse_sensor(sensor))
     target = None if no_sheet else sheet or Path(f"{path.resolve().stem}_contact_sheet.png")
     if target is not None and (target.suffix.lower() != ".png" or not target.parent.is_dir()):
         raise InputError(

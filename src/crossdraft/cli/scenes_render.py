@@ -131,6 +131,9 @@ def render(
     jobs = dataset_jobs(dataset, folder, size)
     if not jobs:
         raise InputError("no scene has events to draw", where=path)
+    if dataset.layout == "file":
+        # A single file that cannot be read is a wrong call: nothing is written for it.
+        (dataset.with_sensor(size) if size else dataset)[0].events()
     processes = workers or _cores()
     with progress_bar() as sink:
         report = render_jobs(jobs, folder, settings, sensor=size, workers=processes, sink=sink)

@@ -126,6 +126,11 @@ class SceneDataset(Sequence[Scene]):
             )
         return self.where(lambda scene: scene.drive in chosen)
 
+    def with_sensor(self, sensor: tuple[int, int]) -> SceneDataset:
+        """The same scenes, their event camera of this width and height whatever the files say."""
+        scenes = (replace(scene, sensor=sensor) for scene in self)
+        return SceneDataset(scenes, self.folder, self.layout)
+
     def hold_out(self, share: float) -> tuple[SceneDataset, SceneDataset]:
         """Split by drive into the rest and about `share` of the clips.
 

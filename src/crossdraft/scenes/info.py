@@ -55,7 +55,7 @@ class SceneFacts:
     video_frames: int | None = None
     video_fps: float | None = None
     video_duration_us: int | None = None
-    damaged: list[tuple[str, str]] = field(default_factory=list)
+    damaged: list[tuple[str, InputError]] = field(default_factory=list)
 
     @property
     def events_per_s(self) -> float | None:
@@ -82,9 +82,14 @@ def inspect(
     Returns:
         Counts and sizes of all scenes, shares and rates of those read; `missing` lists scene and
         part, `damaged` the error too. Both are empty where all is well.
+
+    Raises:
+        InputError: the dataset is a single file that cannot be read: no finding, a wrong call.
     """
     chosen = list(dataset) if every else sampled(dataset, SAMPLE)
     facts = [read_scene(s) for s in track(chosen, "reading scenes", len(chosen), sink)]
+    if dataset.layout == "file" and facts[0].damaged:
+        raise facts[0].damaged[0][1]
     durations = {s.id: s.window_us[1] - s.window_us[0] for s in dataset if s.window_us}
     durations |= {f.id: f.duration_us for f in facts if f.duration_us is not None}
     counts = {s.id: s.event_count for s in dataset if s.event_count is not None}
@@ -106,7 +111,11 @@ def inspect(
         "frame_sets": _frame_sets(dataset),
         "disk_bytes": _disk(dataset),
         "missing": _missing(dataset),
-        "damaged": [{"scene": f.id, "part": p, "error": e} for f in facts for p, e in f.damaged],
+        "damaged": [
+            {"scene": f.id, "part": part, "error": error.found}
+            for f in facts
+            for part, error in f.damaged
+        ],
     }
 
 
@@ -130,7 +139,7 @@ def _note(facts: SceneFacts, part: str, read: Any) -> None:
     try:
         read()
     except InputError as error:
-        facts.damaged.append((part, error.found))
+        facts.damaged.append((part, error))
 
 
 def _read_events(scene: Scene, facts: SceneFacts) -> None:
