@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +21,7 @@ from crossdraft.base.errors import InputError
 from crossdraft.scenes import readers
 from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.readers import event_format, read_events
-from crossdraft.scenes.writers import write_npz
+from crossdraft.scenes.writers import write_npy, write_npz
 from tests.scenes.event_files import (
     START_US,
     assert_same,
@@ -295,3 +297,20 @@ def test_mutated_files_raise_our_error_or_give_a_stream(
     died = crashes(files[kind], tmp_path, 250)
     # A crash inside libhdf5 is its own; anything of ours would not have ended in a signal.
     assert not died or kind in ("dsec", "hdf5"), f"mutants {died} of {kind} killed the process"
+
+
+def test_events_are_read_and_drawn_without_the_file_libraries(tmp_path: Path) -> None:
+    write_npy(made_stream(100), tmp_path / "clip.npy")
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(("h5py", "hdf5plugin", "av", "PIL", "pydantic", "matplotlib")))
+from pathlib import Path
+from crossdraft.scenes.dataset import SceneDataset
+from crossdraft.scenes.render import RenderSettings
+frames = SceneDataset.open(Path("clip.npy"))[0].event_frames(RenderSettings())
+print(len(frames), frames[0].shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert (done.stderr, done.stdout) == ("", "5 (480, 640, 3)\n")

@@ -16,7 +16,6 @@ from crossdraft.base.errors import InputError
 from crossdraft.base.files import GZIP_MAGIC
 from crossdraft.base.safe_load import load_pickled_npy
 from crossdraft.scenes.event_columns import EXPECTED, named_columns
-from crossdraft.scenes.event_file import EventFile
 from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.foreign_events import read_aedat4, read_evt
 from crossdraft.scenes.text_events import read_text_events
@@ -60,6 +59,9 @@ def read_events(
         )
     kind = event_format(path)
     if kind == "hdf5":
+        # Here, so that the other formats are read where no h5py is, as on many GPU machines.
+        from crossdraft.scenes.event_file import EventFile
+
         with EventFile(path, sensor) as file:
             return file.window(*window_us) if window_us else file.read()
     readers = {

@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -160,6 +161,7 @@ def _in_processes(
 
 def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
     """A worker's life: take a job, send its outcome, until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
@@ -176,6 +178,8 @@ def _end_with(sentinel: int) -> None:
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Start a process that never sees Ctrl-C, not even while it starts: it inherits the mask."""
+    # Starting a first process starts this helper too, which would lift the mask again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
