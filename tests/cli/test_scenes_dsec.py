@@ -122,6 +122,7 @@ def test_a_dry_run_counts_and_writes_nothing(folder: Path) -> None:
     done = crossdraft(*_CALL, "--dry-run", "--json", "--max-clips", "2", cwd=folder)
     result = json.loads(done.stdout)
     assert (result["clips"], result["to_cut"], len(result["absent"])) == (8, 8, 39)
+    assert (result["command"], result["config"]["split"]) == ("scenes dsec", "train")
     assert result["sequences"][0]["sequence"] == "interlaken_00_c"
     assert result["bytes"] == sum(row["bytes"] for row in result["sequences"])
     assert sorted(folder.rglob("*")) == before
@@ -160,7 +161,7 @@ def test_both_layouts_and_what_is_printed(folder: Path) -> None:
         (["--durations", "520ms"], "multiples of 50ms"),
         (["--durations", ","], "no duration"),
         (["--overlap", "1"], "0 or more, below 1"),
-        (["--video-size", "48"], "WIDTHxHEIGHT"),
+        (["--video-size", "48"], "width and height"),
         (["--video-size", "47x32"], "even numbers"),
         (["--preset", "pretty"], "one of default, official"),
         (["--num-frames", "0"], "a whole number from 1"),

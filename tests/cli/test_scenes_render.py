@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from crossdraft.base.errors import InputError
-from crossdraft.cli.scenes_render import parse_sensor
 from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.writers import write_npy
 from tests.cli.run import crossdraft
@@ -134,13 +132,3 @@ def test_a_killed_run_ends_with_the_same_files(tmp_path: Path) -> None:
     assert result["drawn"] + result["skipped"] == 60
     assert result["skipped"] >= 3
     assert contents(folder) == contents(data / "event_image_whole")
-
-
-@pytest.mark.parametrize("text", ["", "640", "640x", "0x480", "640x99999", "-1x5", "640 x 480"])
-def test_other_sensors_are_refused(text: str) -> None:
-    with pytest.raises(InputError):
-        parse_sensor(text)
-
-
-def test_sensors_are_read() -> None:
-    assert parse_sensor("1280x720") == (1280, 720)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -100,20 +99,27 @@ def dsec(
     Example: crossdraft scenes dsec DSEC --out clips --split train --durations 1s
     """
     from crossdraft.base.errors import InputError
+    from crossdraft.cli.options import cores, parse_size, render_preset
     from crossdraft.cli.progress import progress_bar
     from crossdraft.scenes.cut import pending, run_cut
     from crossdraft.scenes.cut_plan import plan_cut
     from crossdraft.scenes.cut_settings import CutSettings
     from crossdraft.scenes.units import parse_duration_us
 
+    drawn = render_preset(preset or ("seed" if layout == "seed" else "default"))
     settings = CutSettings(
         split=split, side=side, overlap=overlap, layout=layout, events=events, video=video,
-        render=_render(preset or ("seed" if layout == "seed" else "default"), num_frames, window)
-        if frames else None,
-        crf=crf, lossless=lossless, video_size=_size(video_size),
+        render=replace(drawn, parts=num_frames, window=window) if frames else None,
+        crf=crf, lossless=lossless,
+        video_size=parse_size(video_size, "--video-size") if video_size else None,
     )  # fmt: skip
     if workers is not None and workers < 1:
         raise InputError(f"{workers}", where="--workers", expected="one or more")
+    config = {
+        "root": str(root), "out": str(out), "durations": durations, "sequences": sequences,
+        "max_clips": max_clips, "workers": workers, "dry_run": dry_run,
+        **settings.to_json(),
+    }  # fmt: skip
     with _sigterm_interrupts(), progress_bar() as progress:
         try:
             plan = plan_cut(
@@ -124,38 +130,18 @@ def dsec(
             )  # fmt: skip
             todo = pending(plan)
             if dry_run:
-                _show_plan(plan, todo, as_json)
+                _show_plan(plan, todo, config if as_json else None)
                 return
             print(_estimate(plan, todo), file=sys.stderr)
-            count = workers or min(4, os.cpu_count() or 1)
+            count = workers or min(4, cores())
             report = run_cut(plan, workers=count, force=force, progress=progress)
         except KeyboardInterrupt:
             again = shlex.join(["crossdraft", *sys.argv[1:]])
             print(f"\ninterrupted; what is done is kept, go on with: {again}", file=sys.stderr)
             raise typer.Exit(130) from None
-    _show(plan, report, as_json)
+    _show(plan, report, config if as_json else None)
     if report.failed:
         raise typer.Exit(1)
-
-
-def _render(preset: str, num_frames: int, window: str) -> Any:
-    from crossdraft.base.errors import InputError
-    from crossdraft.scenes.render import PRESETS
-
-    if preset not in PRESETS:
-        raise InputError(f"{preset!r}", where="--preset", expected=f"one of {', '.join(PRESETS)}")
-    return replace(PRESETS[preset], parts=num_frames, window=window)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    from crossdraft.base.errors import InputError
-
-    if text is None:
-        return None
-    width, _, height = text.partition("x")
-    if not all(part.isascii() and part.isdigit() and len(part) <= 5 for part in (width, height)):
-        raise InputError(f"{text!r}", where="--video-size", expected="WIDTHxHEIGHT, as 720x540")
-    return int(width), int(height)
 
 
 def _list(text: str) -> list[str]:
@@ -191,8 +177,14 @@ def _estimate(plan: CutPlan, todo: Sequence[Clip]) -> str:
     )
 
 
-def _show_plan(plan: CutPlan, todo: Sequence[Clip], as_json: bool) -> None:
-    """What would be cut, per duration and sequence."""
+def _print_json(payload: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    from crossdraft.base.result import Result
+
+    print(json.dumps(Result("scenes dsec", payload, config).to_json(), ensure_ascii=False))
+
+
+def _show_plan(plan: CutPlan, todo: Sequence[Clip], config: Mapping[str, Any] | None) -> None:
+    """What would be cut, per duration and sequence; as JSON where the configuration is given."""
     from crossdraft.cli.table import print_table
     from crossdraft.scenes.disk import format_bytes
     from crossdraft.scenes.units import format_duration
@@ -202,19 +194,16 @@ def _show_plan(plan: CutPlan, todo: Sequence[Clip], as_json: bool) -> None:
         for dataset in plan.datasets
         for row in _by_drive(dataset)
     ]
-    if as_json:
+    if config is not None:
         keys = ("duration", "sequence", "clips", "skipped", "events", "bytes")
-        print(
-            json.dumps(
-                {
-                    "sequences": [dict(zip(keys, row, strict=True)) for row in rows],
-                    "clips": len(plan.clips),
-                    "to_cut": len(todo),
-                    "bytes": sum(clip.size_bytes for clip in plan.clips),
-                    **_notes(plan),
-                }
-            )
-        )
+        payload = {
+            "sequences": [dict(zip(keys, row, strict=True)) for row in rows],
+            "clips": len(plan.clips),
+            "to_cut": len(todo),
+            "bytes": sum(clip.size_bytes for clip in plan.clips),
+            **_notes(plan),
+        }
+        _print_json(payload, config)
         return
     print_table(
         ["duration", "sequence", "clips", "skipped", "events", "size"],
@@ -274,9 +263,9 @@ def _families(names: Sequence[str]) -> str:
     )
 
 
-def _show(plan: CutPlan, report: CutReport, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({**report.to_json(), **_notes(plan)}, ensure_ascii=False))
+def _show(plan: CutPlan, report: CutReport, config: Mapping[str, Any] | None) -> None:
+    if config is not None:
+        _print_json({**report.to_json(), **_notes(plan)}, config)
         return
     for folder, count in report.clips.items():
         print(f"{folder}: {count:,} clips")

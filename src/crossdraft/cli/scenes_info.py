@@ -66,8 +66,8 @@ def info(
     """
     from crossdraft.base.errors import InputError
     from crossdraft.base.result import Result
+    from crossdraft.cli.options import parse_size
     from crossdraft.cli.progress import progress_bar
-    from crossdraft.cli.scenes_render import parse_sensor
     from crossdraft.scenes.dataset import SceneDataset
     from crossdraft.scenes.info import inspect
 
@@ -75,7 +75,7 @@ def info(
         raise InputError("both --sheet and --no-sheet", expected="one of them")
     dataset = SceneDataset.open(path)
     if sensor is not None:
-        dataset = dataset.with_sensor(parse_sensor(sensor))
+        dataset = dataset.with_sensor(parse_size(sensor, "--sensor"))
     target = None if no_sheet else sheet or Path(f"{path.resolve().stem}_contact_sheet.png")
     if target is not None and (target.suffix.lower() != ".png" or not target.parent.is_dir()):
         raise InputError(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossdraft.base.errors import InputError
+from crossdraft.cli.options import cores, parse_size, render_preset
 
 if TYPE_CHECKING:
     from crossdraft.scenes.dataset import SceneDataset
@@ -125,7 +124,7 @@ def render(
     from crossdraft.scenes.render_dataset import dataset_jobs, render_jobs
 
     settings = _settings(num_frames, hz, preset, by, canvas, overlap, window, keep)
-    size = parse_sensor(sensor) if sensor is not None else None
+    size = parse_size(sensor, "--sensor") if sensor is not None else None
     dataset = SceneDataset.open(path)
     folder = _folder(dataset, settings, name, out)
     jobs = dataset_jobs(dataset, folder, size)
@@ -134,7 +133,7 @@ def render(
     if dataset.layout == "file":
         # A single file that cannot be read is a wrong call: nothing is written for it.
         (dataset.with_sensor(size) if size else dataset)[0].events()
-    processes = workers or _cores()
+    processes = workers or cores()
     with progress_bar() as sink:
         report = render_jobs(jobs, folder, settings, sensor=size, workers=processes, sink=sink)
     report.without_events = len(dataset) - len(jobs)
@@ -148,28 +147,6 @@ def render(
         raise typer.Exit(1)
 
 
-def _cores() -> int:
-    """Cores this process may use; not every system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def parse_sensor(text: str) -> tuple[int, int]:
-    """Width and height of `640x480`.
-
-    Raises:
-        InputError: not two whole numbers from 1 to 65536.
-    """
-    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text.strip(), re.ASCII)
-    size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not all(1 <= side <= 65536 for side in size):
-        raise InputError(
-            f"{text!r}", where="--sensor", expected="width and height in pixels, such as 640x480"
-        )
-    return size
-
-
 def _settings(
     num_frames: int | None,
     hz: int | None,
@@ -181,10 +158,6 @@ def _settings(
     keep: str | None,
 ) -> RenderSettings:
     """The preset with whatever was asked for on top."""
-    from crossdraft.scenes.render import PRESETS
-
-    if preset not in PRESETS:
-        raise InputError(f"{preset!r}", where="--preset", expected=f"one of {', '.join(PRESETS)}")
     if num_frames is not None and hz is not None:
         raise InputError(
             "both --num-frames and --hz", expected="one of them: each says how many frames to draw"
@@ -194,7 +167,7 @@ def _settings(
         "window": window, "keep": keep,
     }  # fmt: skip
     chosen = {field: value for field, value in asked.items() if value is not None}
-    return replace(PRESETS[preset], **chosen)  # type: ignore[arg-type]
+    return replace(render_preset(preset), **chosen)  # type: ignore[arg-type]
 
 
 def _folder(

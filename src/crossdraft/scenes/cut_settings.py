@@ -78,12 +78,12 @@ class CutSettings:
                 f"{width}x{height}", where="video size", expected="even numbers from 2 to 8192"
             )
 
-    def to_json(self, duration_us: int) -> dict[str, Any]:
-        """What makes two datasets different, as plain JSON."""
+    def to_json(self, duration_us: int | None = None) -> dict[str, Any]:
+        """The settings as plain JSON; with a duration, what makes two datasets different."""
         return {
             "source": "DSEC",
             "split": self.split,
-            "duration_us": duration_us,
+            **({} if duration_us is None else {"duration_us": duration_us}),
             "overlap": self.overlap,
             "side": self.side,
             "layout": self.layout,

@@ -1,0 +1,47 @@
+"""Values that several commands take in the same form."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from crossdraft.base.errors import InputError
+
+if TYPE_CHECKING:
+    from crossdraft.scenes.render import RenderSettings
+
+
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """Width and height of `640x480`.
+
+    Raises:
+        InputError: not two whole numbers from 1 to 65536.
+    """
+    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text.strip(), re.ASCII)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not all(1 <= side <= 65536 for side in size):
+        raise InputError(
+            f"{text!r}", where=option, expected="width and height in pixels, such as 640x480"
+        )
+    return size
+
+
+def render_preset(name: str) -> RenderSettings:
+    """Settings of event frames by the name of their preset.
+
+    Raises:
+        InputError: no such preset.
+    """
+    from crossdraft.scenes.render import PRESETS
+
+    if name not in PRESETS:
+        raise InputError(f"{name!r}", where="--preset", expected=f"one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def cores() -> int:
+    """Cores this process may use; not every system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
