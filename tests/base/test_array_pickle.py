@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def test_every_protocol(protocol: int) -> None:
             np.testing.assert_array_equal(found[name], value)
         else:
             assert found[name] == value
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_bytes_are_freed_as_arrays_are_built(protocol: int, tmp_path: Path) -> None:
+    """Above the pickle's own bytes one array at a time, not all of them again."""
+    size = 4 << 20
+    arrays = {name: np.ones(size, np.uint8) for name in "abcd"}
+    (tmp_path / "clip").write_bytes(pickle.dumps(arrays, protocol))
+    with (tmp_path / "clip").open("rb") as stream:
+        tracemalloc.start()
+        found = array_pickle.load(stream, HERE)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert found["d"].sum() == size and peak_bytes < 6.5 * size
 
 
 def test_a_shared_array_stays_shared() -> None:

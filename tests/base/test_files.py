@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import stat
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from crossdraft.base import files
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import (
     atomic_path,
@@ -64,6 +66,29 @@ def test_empty_file(tmp_path: Path, content: bytes) -> None:
         read_bytes(path)
 
 
+def test_a_gzip_file_that_unpacks_to_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(bytes(8 << 20)))
+    assert len(read_bytes(path)) == 8 << 20
+    monkeypatch.setattr(files, "FREE_UNPACK_BYTES", 3 << 20)
+    with pytest.raises(InputError, match="bytes that unpack to at least 4,194,304"):
+        read_bytes(path)
+    # In proportion to the packed file it is no bomb.
+    path.write_bytes(gzip.compress(bytes(8 << 20), compresslevel=0))
+    assert len(read_bytes(path)) == 8 << 20
+
+
+def test_reading_does_not_copy_the_content(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"a" * (8 << 20))
+    tracemalloc.start()
+    read_bytes(tmp_path / "large")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 10 << 20
+
+
 @pytest.mark.parametrize("cut", [3, 12, 25])
 def test_cut_gzip(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "cut.gz"
@@ -103,3 +128,10 @@ def test_fingerprint_of_a_folder_sees_names_and_content(tmp_path: Path) -> None:
     before = sha256_of(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
     assert sha256_of(tmp_path) != before
+
+
+def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "result.json").mkdir()
+    with pytest.raises(InputError, match="this is a folder"):
+        write_json(tmp_path / "result.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]

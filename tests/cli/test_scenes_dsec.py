@@ -118,6 +118,9 @@ def test_a_dry_run_counts_and_writes_nothing(folder: Path) -> None:
     assert ["500ms", "thun_00_a", "7", "0"] in [line[:4] for line in lines]
     assert ["250ms", "interlaken_00_c", "9", "0"] in [line[:4] for line in lines]
     assert "33 of 33 clips to cut, about" in done.stdout
+    short = crossdraft(*_CALL, "--dry-run", "--durations", "1s,50s", cwd=folder)
+    rows = [line.split() for line in short.stdout.splitlines()]
+    assert ["50s", "thun_00_a", "0", "0"] in [line[:4] for line in rows], "too short is said"
     assert "absent, 39 of the official list: interlaken_00_{d,e,f,g}, " in done.stdout
     done = crossdraft(*_CALL, "--dry-run", "--json", "--max-clips", "2", cwd=folder)
     result = json.loads(done.stdout)
@@ -157,6 +160,7 @@ def test_both_layouts_and_what_is_printed(folder: Path) -> None:
         (["--sequences", "thun_00_b"], "did you mean thun_00_a?"),
         (["--sequences", "thun_01_a"], "is a sequence of the test split"),
         (["--split", "test"], "no sequence of the test split"),
+        (["--sequences", " , "], "names of sequences, separated by commas"),
         (["--durations", "500"], "not a duration: '500'"),
         (["--durations", "520ms"], "multiples of 50ms"),
         (["--durations", ","], "no duration"),

@@ -63,11 +63,14 @@ def test_damage_is_listed(tmp_path: Path) -> None:
         (["drives", "--sheet", "a.png", "--no-sheet"], "both --sheet and --no-sheet"),
         (["drives", "--sheet", "no/a.png"], "in a folder that exists"),
         (["drives", "--sheet", "a.txt"], "ends in .png"),
+        (["drives", "--sheet", "drives/folder.png"], "cannot draw a contact sheet here"),
+        (["drives", "--sensor", "big"], "width and height in pixels"),
     ],
-    ids=["missing", "empty", "both", "folder", "name"],
+    ids=["missing", "empty", "both", "folder", "name", "a folder", "sensor"],
 )
 def test_bad_calls(tmp_path: Path, arguments: list[str], message: str) -> None:
     make_scenes(tmp_path / "drives", events=20)
+    (tmp_path / "drives" / "folder.png").mkdir()
     done = crossdraft("scenes", "info", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr

@@ -291,8 +291,41 @@ def test_a_damaged_record_is_named(one: Sequence, tmp_path: Path, text: str) -> 
     cut(root, tmp_path / "out", max_clips=1, video=False, render=None)
     path = tmp_path / "out" / "train_500ms" / ".records" / "thun_00_a" / "000000.json"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"000000\.json: "):
+    with pytest.raises(InputError, match=r"000000\.json: [\s\S]*delete this file"):
         cut(root, tmp_path / "out", video=False, render=None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"clip": 0', '"clip": 1'),
+        ("000000.h5", "nothing.h5"),
+        ('"first_frame": 0', '"first_frame": Infinity'),
+        ("event_image/thun_00_a/000000_1.png", "../000000_1.png"),
+    ],
+)
+def test_a_record_of_something_else_is_named_before_any_work(
+    one: Sequence, tmp_path: Path, before: str, after: str
+) -> None:
+    """Also where its clip is not planned now: the manifest lists all of them."""
+    root = one.folder.parents[1]
+    make_sequence(root / "train", "zurich_city_02_a", images=12)
+    cut(root, tmp_path / "out", max_clips=1, video=False, sequences=["thun_00_a"])
+    path = tmp_path / "out" / "train_500ms" / ".records" / "thun_00_a" / "000000.json"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+    files = tree(tmp_path / "out")
+    with pytest.raises(InputError, match=r"no record of this clip[\s\S]*delete this file"):
+        cut(root, tmp_path / "out", video=False, sequences=["zurich_city_02_a"])
+    assert tree(tmp_path / "out") == files
+
+
+def test_clips_may_lie_beside_their_sequences(one: Sequence, tmp_path: Path) -> None:
+    train = one.folder.parent
+    cut(train.parent, train, max_clips=1, video=False, render=None)
+    _, report = cut(train.parent, train, video=False, render=None)
+    assert (report.cut, report.kept) == (2, 1)
 
 
 def test_nothing_to_cut(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from crossdraft.base.errors import InputError
 from crossdraft.scenes.dataset import SceneDataset
+from crossdraft.scenes.frame_note import note_settings
 from crossdraft.scenes.manifest import to_record, write_manifest
+from crossdraft.scenes.render import RenderSettings
 from crossdraft.scenes.scene import Scene
-from crossdraft.scenes.seed_layout import SEED_MANIFEST
+from crossdraft.scenes.seed_layout import SEED_MANIFEST, split_of
 
 
 def touch(folder: Path, *files: str) -> None:
@@ -82,10 +84,40 @@ def test_seed_layout_keeps_what_its_manifest_lists(tmp_path: Path) -> None:
             }
         ],
     )
-    assert len(opened[0].frame_sets["event_image"]) == 3, "what is drawn counts"
+    assert len(opened[0].frame_sets["event_image"]) == 3, "what is drawn counts too"
     assert opened[0].missing() == ["event_image_1f event_image_1f/a/000000_0.png"]
     assert opened[0].truth == {"conversations": turns[:1]}
     assert SceneDataset.open(tmp_path)[0] == opened[0]
+
+
+def test_frames_that_are_lost_are_missed(tmp_path: Path) -> None:
+    """Listed by the manifest, promised by the set's note, or a gap in the numbers."""
+    frames = [f"a/000000_{i}.png" for i in range(5)]
+    touch(tmp_path, "event_npy/a/000000.npy", *(f"event_image/{file}" for file in frames))
+    touch(tmp_path, "event_image_10Hz/a/000000_2.png", "event_image_new/a/000000_0.png")
+    note_settings(tmp_path / "event_image_new", RenderSettings(parts=2))
+    (tmp_path / "event_image" / frames[4]).unlink()
+    opened = seed(tmp_path, [{"event_data": "a/000000.npy", "event_image": frames}])
+    assert opened[0].frame_sets["event_image"] == tuple(f"event_image/{file}" for file in frames)
+    assert opened[0].missing() == [
+        "event_image event_image/a/000000_4.png",
+        "event_image_10Hz event_image_10Hz/a/000000_0.png",
+        "event_image_10Hz event_image_10Hz/a/000000_1.png",
+        "event_image_new event_image_new/a/000000_1.png",
+    ]
+    (tmp_path / "event_image_new" / "render.json").write_text("{")
+    assert len(SceneDataset.open(tmp_path)[0].missing()) == 3, "a damaged note promises nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("my_egpt_dsec_train_1s", "train"), ("my_egpt_dsec_seq_1s", "test"), ("test", "test"),
+        ("latest_clips", None), ("constrained", None), ("sequences", None),
+    ],
+)  # fmt: skip
+def test_the_split_is_a_word_of_the_name(name: str, split: str | None) -> None:
+    assert split_of(name) == split
 
 
 def test_seed_layout_without_videos_misses_none(tmp_path: Path) -> None:
@@ -105,10 +137,42 @@ def test_seed_layout_without_a_manifest(tmp_path: Path) -> None:
 def test_flat_folder(tmp_path: Path) -> None:
     touch(tmp_path, "thun_00_a_000069.npy", "thun_00_a_000069.mp4", "walk.H5", "notes.md")
     opened = SceneDataset.open(tmp_path)
-    assert [scene.id for scene in opened] == sorted([f"{tmp_path.name}/000001", "thun_00_a/000069"])
+    assert [scene.id for scene in opened] == sorted([f"{tmp_path.name}/000000", "thun_00_a/000069"])
     both = opened.of_drives(["thun_00_a"])[0]
     assert both.events_file == "thun_00_a_000069.npy"
     assert both.video_file == "thun_00_a_000069.mp4"
+
+
+def test_flat_folder_with_names_of_every_kind(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    touch(folder, "run_000.npy", "run_001.npz", "aa.npy", "b.csv.gz", "c.txt.gz")
+    opened = SceneDataset.open(folder)
+    assert [(scene.id, scene.events_file) for scene in opened] == [
+        ("run/000000", "run_000.npy"),
+        ("run/000001", "run_001.npz"),
+        ("run/000002", "aa.npy"),
+        ("run/000003", "b.csv.gz"),
+        ("run/000004", "c.txt.gz"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("a.npy", "a.h5"), "a.h5 and a.npy are two recordings of one scene"),
+        (
+            ("x_001.npy", "x_0001.npy"),
+            r"x/000001 is listed more than once \(x_0*1.npy, x_0",
+        ),
+    ],
+    ids=["name", "number"],
+)
+def test_files_in_each_others_way_are_named(
+    files: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    touch(tmp_path, *files)
+    with pytest.raises(InputError, match=message):
+        SceneDataset.open(tmp_path)
 
 
 def test_single_file(tmp_path: Path) -> None:
@@ -129,6 +193,10 @@ def test_the_fingerprint_means_the_data_not_the_place(tmp_path: Path) -> None:
     (here / "events/a/000000.h5").write_bytes(b"xy")
     assert SceneDataset.open(here).fingerprint != first
     assert own(there, {"a": 2}).fingerprint != first
+    for name in ("one", "two"):
+        touch(tmp_path / name, "walk.npy")
+    flat = [SceneDataset.open(tmp_path / name).fingerprint for name in ("one", "two")]
+    assert flat[0] == flat[1]
 
 
 def test_drives_are_never_divided(tmp_path: Path) -> None:
@@ -136,6 +204,9 @@ def test_drives_are_never_divided(tmp_path: Path) -> None:
     rest, held = opened.hold_out(0.3)
     assert set(held.drives) == {"a", "b"} and set(rest.drives) == {"c"}
     assert len(rest) + len(held) == len(opened)
+    for share in (0, 1, 5, float("nan")):
+        with pytest.raises(InputError, match="a share of"):
+            opened.hold_out(share)
     with pytest.raises(InputError, match="1 drive cannot be split"):
         rest.hold_out(0.5)
     with pytest.raises(InputError, match="no drive 'd'"):

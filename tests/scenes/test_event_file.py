@@ -159,7 +159,7 @@ def _edit(path: Path, name: str, value: Any) -> None:
         ("events/t", np.arange(50)[::-1], "the first event has t = 49, the last 0"),
         ("events/t", np.r_[0, 30:0:-1, 31:50], "event 2 has t = 51835949805"),
         ("events/t", np.linspace(0, 1, 50), "t is an array of float64"),
-        ("events/p", np.full(50, 2, np.uint8), "polarities 2"),
+        ("events/p", np.full(50, 2, np.uint8), "event 0 has p = 2"),
         ("t_offset", np.zeros(3, np.int64), "t_offset is no whole number"),
         ("t_offset", 1.5, "t_offset is no whole number"),
         ("t_offset", np.uint64(2**63), "is no time"),
@@ -172,6 +172,53 @@ def test_broken_content_is_named(name: str, value: Any, found: str, tmp_path: Pa
     _edit(path, name, value)
     with pytest.raises(InputError, match=found):
         read_events(path)
+
+
+def test_a_fault_in_a_window_has_the_files_number(tmp_path: Path) -> None:
+    path = tmp_path / "events.h5"
+    write_dsec(stream_at([START_US + 1000 * i for i in range(50)]), path, offset_us=START_US)
+    _edit(path, "events/p", np.r_[np.zeros(40, np.uint8), 7, np.zeros(9, np.uint8)])
+    with EventFile(path) as file, pytest.raises(InputError, match="event 40 has p = 7"):
+        file.window(START_US + 35_000, START_US + 45_000)
+
+
+@pytest.mark.parametrize("chunks", [(7, 4), (7, 2), None], ids=["rows", "blocks", "plain"])
+def test_the_table_of_v2e(chunks: tuple[int, int] | None, tmp_path: Path) -> None:
+    """Columns t [us], x, y, polarity in one data set, as v2e writes them."""
+    stream = made_stream(200, start_us=0)
+    table = np.stack([stream.t, stream.x, stream.y, stream.p], axis=1).astype(np.uint32)
+    with h5py.File(tmp_path / "v2e.h5", "w") as file:
+        file.create_dataset("events", data=table, chunks=chunks)
+    assert_same(read_events(tmp_path / "v2e.h5"), stream)
+    assert_same(
+        read_events(tmp_path / "v2e.h5", window_us=(9_000, 30_000)), masked(stream, 9_000, 30_000)
+    )
+
+
+def test_a_table_that_was_never_written_to_its_end(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "v2e.h5", "w") as file:
+        table = file.create_dataset("events", shape=(50, 4), chunks=(10, 2), dtype="uint32")
+        table[:20] = 1
+    with pytest.raises(InputError, match="events has 4 of 10 chunks"):
+        EventFile(tmp_path / "v2e.h5")
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (np.zeros((9, 5), np.uint32), r"events is one array of uint32 \[9, 5\]"),
+        (np.zeros((9, 4)), r"events is one array of float64 \[9, 4\]"),
+        (np.zeros(9, np.uint32), r"events is one array of uint32 \[9\]"),
+        (np.uint32(4), r"events is one array of uint32 \[\]"),
+        (np.zeros((0, 4), np.uint32), "no events in the file"),
+    ],
+    ids=["five", "float", "flat", "scalar", "empty"],
+)
+def test_a_table_of_another_kind(value: Any, found: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "v2e.h5", "w") as file:
+        file["events"] = value
+    with pytest.raises(InputError, match=found):
+        EventFile(tmp_path / "v2e.h5")
 
 
 def test_no_events_are_refused(tmp_path: Path) -> None:

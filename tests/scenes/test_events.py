@@ -57,8 +57,13 @@ def test_polarities_are_mapped(given_p: Any, stored: list[int]) -> None:
         ({"x": [-1, 3, 0]}, "event 0 has x = -1"),
         ({"y": [0, 3, 480]}, "event 2 has y = 480"),
         ({"t": [5, 4, 9]}, "event 1 has t = 4, the one before it 5"),
-        ({"p": [0, 2, 1]}, "polarities 0, 1, 2"),
-        ({"p": [0, -1, 1]}, "polarities -1, 0, 1"),
+        ({"p": [0, 2, 1]}, "event 1 has p = 2"),
+        ({"p": [0, -1, 1]}, "event 0 has p = 0, event 1 has p = -1"),
+        ({"p": np.array([0, 1, 7], np.uint8)}, "event 2 has p = 7"),
+        ({"p": np.array([-1, 1, 7])}, "event 2 has p = 7"),
+        ({"x": [1, 640, 0], "first": 1000}, "event 1,001 has x = 640"),
+        ({"t": [5, 4, 9], "first": 1000}, "event 1,001 has t = 4"),
+        ({"p": [0, 2, 1], "first": 1000}, "event 1,001 has p = 2"),
         ({"p": [0, 1]}, "x 3, y 3, t 3, p 2"),
         ({"x": [1.0, 2.0, 3.0]}, "x is an array of float64"),
         ({"x": [[1], [2], [3]]}, "with 2 dimensions"),
@@ -98,6 +103,15 @@ def test_between_is_the_mask_and_a_view(times: list[int], start: int, end: int) 
     assert part.x.tolist() == whole.x[wanted].tolist()
     if len(part):
         assert np.shares_memory(part.t, whole.t) and np.shares_memory(part.x, whole.x)
+
+
+def test_a_copy_shares_nothing() -> None:
+    made = stream()
+    again = made.copy()
+    for name in ("x", "y", "t", "p"):
+        assert getattr(again, name).tolist() == getattr(made, name).tolist()
+        assert not np.shares_memory(getattr(again, name), getattr(made, name))
+    assert again.sensor == made.sensor
 
 
 def test_shifted_moves_times_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -17,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossdraft.base import files as base_files
 from crossdraft.base.errors import InputError
-from crossdraft.scenes import readers
 from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.readers import event_format, read_events
 from crossdraft.scenes.writers import write_npy, write_npz
@@ -124,7 +125,8 @@ def test_foreign_names_in_npz(names: tuple[str, ...], tmp_path: Path) -> None:
         ({"x": np.zeros(1, int)}, "it holds x"),
         ([1, 2, 3], "no dictionary"),
         (None, "no dictionary"),
-        ({"x": [1, [2]], "y": 1, "t": None, "p": "a"}, "it holds x, y, t, p"),
+        ({"x": [1, [2]], "y": 1, "t": None, "p": "a"}, "x is of type list, no array"),
+        ({**{name: np.zeros(1, int) for name in "xyt"}, "p": (0,)}, "p is of type tuple"),
         ({name: np.array([None]) for name in "xytp"}, "x is an array of object"),
         ({name: np.zeros((2, 2), int) for name in "xytp"}, "2 dimensions"),
         ({name: np.zeros(2) for name in "xytp"}, "x is an array of float64"),
@@ -133,7 +135,7 @@ def test_foreign_names_in_npz(names: tuple[str, ...], tmp_path: Path) -> None:
         ({**{name: np.zeros(2, int) for name in "xyp"}, "t": np.array([5, 4])}, "event 1 has t"),
         ({**{name: np.zeros(2, int) for name in "xtp"}, "y": np.array([5, 480])}, "y = 480"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_dictionaries_that_are_no_stream(content: Any, found: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=found):
@@ -168,10 +170,10 @@ def test_a_crafted_pickle_in_npz_is_refused(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "_FREE_UNPACK_BYTES", 1 << 20)
+    monkeypatch.setattr(base_files, "FREE_UNPACK_BYTES", 1 << 20)
     zeros = np.zeros(1 << 20, np.int64)
     np.savez_compressed(tmp_path / "bomb.npz", x=zeros, y=zeros, t=zeros, p=zeros)
-    with pytest.raises(InputError, match="that unpacks to 33,"):
+    with pytest.raises(InputError, match="that unpack to at least 33,"):
         read_events(tmp_path / "bomb.npz")
 
 
@@ -215,6 +217,44 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
         read_events(tmp_path / "missing.npy")
     with pytest.raises(InputError, match="a folder"):
         read_events(tmp_path)
+
+
+def test_an_array_without_names(tmp_path: Path) -> None:
+    np.save(tmp_path / "events.npy", np.zeros((9, 4), np.int64))
+    with pytest.raises(InputError, match=r"an array of int64 \[9, 4\]") as caught:
+        read_events(tmp_path / "events.npy")
+    assert "numpy.savez" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "hdf5"])
+def test_only_text_is_read_from_gzip(kind: str, files: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "events.gz"
+    path.write_bytes(gzip.compress(files[kind].read_bytes()))
+    with pytest.raises(InputError, match=f"a gzip file with {kind} inside"):
+        read_events(path)
+    path.write_bytes(gzip.compress(gzip.compress(b"1 2 3 1")))
+    with pytest.raises(InputError, match="a gzip file with gzip inside"):
+        read_events(path)
+    path.write_bytes(gzip.compress(bytes(range(200))))
+    with pytest.raises(InputError, match="unpacked, of no known kind"):
+        read_events(path)
+
+
+def test_what_is_no_regular_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "events.txt")
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("opening a pipe waits for ever"))
+    for path in (tmp_path / "events.txt", Path("/dev/null")):
+        with pytest.raises(InputError, match="not a regular file"):
+            read_events(path)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "text"])
+def test_a_small_window_does_not_keep_the_file_in_memory(kind: str, files: dict[str, Path]) -> None:
+    window = read_events(files[kind], window_us=(START_US, START_US + 5_000))
+    for name in "xytp":
+        column = getattr(window, name)
+        owner = column if column.base is None else column.base
+        assert len(window) > 0 and owner.nbytes == column.nbytes
 
 
 def test_formats_by_content(files: dict[str, Path], tmp_path: Path) -> None:

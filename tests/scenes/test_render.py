@@ -138,10 +138,19 @@ def test_hz_counts_frames_by_the_clip(hz: int, span_us: tuple[int, int], expecte
     assert len(frames) == expected
 
 
-def test_hz_without_known_bounds_rounds_the_events_span() -> None:
-    stream = stream_of([(0, 0, 0, 1), (0, 0, 999_998, 0)])
-    assert len(render_frames(stream, RenderSettings(hz=5))) == 5
+@pytest.mark.parametrize(
+    ("last_us", "expected"), [(999_998, 5), (960_000, 5), (1_099_000, 5), (299_990, 1), (10, 1)]
+)
+def test_hz_without_known_bounds_rounds_the_events_span(last_us: int, expected: int) -> None:
+    """Events end a little before their clip does."""
+    stream = stream_of([(0, 0, 0, 1), (0, 0, last_us, 0)])
+    assert len(render_frames(stream, RenderSettings(hz=5))) == expected
     assert len(render_frames(EventStream.empty((2, 2)), RenderSettings(hz=5))) == 1
+
+
+def test_a_clip_that_ends_before_it_starts_is_refused() -> None:
+    with pytest.raises(InputError, match="a clip from 9 to 1"):
+        render_frames(stream_of([(0, 0, 5, 1)]), span_us=(9, 1))
 
 
 def test_first_is_the_first_of_the_parts() -> None:

@@ -12,15 +12,17 @@ from crossdraft.base.errors import InputError
 from crossdraft.base.lock import locked
 from crossdraft.base.progress import Progress
 from crossdraft.scenes.dataset import SceneDataset
+from crossdraft.scenes.event_file import EventFile
+from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.frame_files import frame_paths, read_frame
+from crossdraft.scenes.frame_note import NOTE, note_settings
 from crossdraft.scenes.manifest import to_record, write_manifest
 from crossdraft.scenes.render import PRESETS, RenderSettings, render_frames
 from crossdraft.scenes.render_dataset import (
-    NOTE,
     RenderJob,
     RenderReport,
     dataset_jobs,
-    note_settings,
+    draw_clip,
     render_jobs,
     set_name,
 )
@@ -162,6 +164,30 @@ def test_the_manifests_window_bounds_the_clip(tmp_path: Path) -> None:
     (expected,) = render_frames(stream.between(*window), settings, span_us=window)
     assert np.array_equal(again[1].drawn_frames("event_image_50Hz")[0], expected)
     assert render_jobs(jobs, folder, settings).skipped == 2
+
+
+@pytest.mark.parametrize("window", ["last:30ms", "spread:30ms", "spread:400ms"])
+@pytest.mark.parametrize("by", ["count", "time"])
+def test_of_a_long_recording_only_windows_are_read(
+    window: str, by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = made_stream(20_000, span_us=1_000_000, sensor=SENSOR)
+    write_h5(stream, tmp_path / "drive.h5")
+    (job,) = dataset_jobs(SceneDataset.open(tmp_path / "drive.h5"), tmp_path / "frames")
+    settings = RenderSettings(window=window, by=by)
+    read: list[int] = []
+    whole = EventFile.window
+
+    def window_of(file: EventFile, start_us: int, end_us: int) -> EventStream:
+        read.append(end_us - start_us)
+        return whole(file, start_us, end_us)
+
+    monkeypatch.setattr(EventFile, "window", window_of)
+    assert draw_clip(job, settings) == 5
+    assert len(read) == (5 if window == "spread:30ms" else 1)
+    assert sum(read) < 160_000 or window == "spread:400ms"
+    for path, frame in zip(job.outputs(5), render_frames(stream, settings), strict=True):
+        assert np.array_equal(read_frame(path), frame)
 
 
 def test_hz_without_bounds_asks_the_events(tmp_path: Path) -> None:

@@ -87,3 +87,8 @@ def test_wrong_settings_are_refused() -> None:
     for tau_us in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(InputError):
             time_surface(stream, tau_us=tau_us)
+
+
+def test_a_span_that_ends_before_it_starts_is_refused() -> None:
+    with pytest.raises(InputError, match="a span from 9 to 1"):
+        voxel_grid(stream_of([(0, 0, 5, 1)]), 3, span_us=(9, 1))

@@ -66,8 +66,30 @@ TWO = [(3, 4, 1_500_000, 1), (5, 6, 1_500_002, 0)]
         "1.5 3 4 1\n1.500002 5 6 -1\n",
         "\ufeff1.5 3 4 1\n1.500002 5 6 0\n",
         "640 480\n1.5 3 4 1\n1.500002 5 6 0\n",
+        "1.5 3 4 1\r1.500002 5 6 0\r",
+        "# a comment\rt,x,y,p\r\n1500000,3,4,1\r1500002,5,6,0\n",
+        "# Format: t x y p\n1500000 3 4 1\n1500002 5 6 0\n",
+        "# Format: x y p t\n3 4 1 1500000\n5 6 0 1500002\n",
+        "# columns: t, x, y, p\n1500000,3,4,1\n1500002,5,6,0\n",
+        "# events t x y p of a drive\n1500000 3 4 1\n1500002 5 6 0\n",
+        "# t x y p\n# p as x y t say\n1500000 3 4 1\n1500002 5 6 0\n",
+        "t [ms] x y p\n1500 3 4 1\n1500.002 5 6 0\n",
+        "# x y time (us) p\n3 4 1500000 1\n5 6 1500002 0\n",
+        "time (seconds),x,y,p\n1.5,3,4,1\n1.500002,5,6,0\n",
+        "t_milliseconds,x,y,p\n1500,3,4,1\n1500.002,5,6,0\n",
+        "t_nanoseconds,x,y,p\n1500000000,3,4,1\n1500002000,5,6,0\n",
+        "time [microseconds],x,y,p\n1500000,3,4,1\n1500002.0,5,6,0\n",
+        "t [\u00b5s],x,y,p\n1500000.0,3,4,1\n1500002.0,5,6,0\n",
+        "t [\u03bcs],x,y,p\n1500000.0,3,4,1\n1500002.0,5,6,0\n",
+        ",x,y,p,t\n0,3,4,1,1500000\n1,5,6,0,1500002\n",
+        "t,x,y,p\n1500000,3,4,True\n1500002,5,6,False\n",
+        "p,x,y,t\ntrue,3,4,1500000\nfalse,5,6,1500002\n",
+        "1.5 3 4 TRUE\n1.500002 5 6 FALSE\n",
+        "3\t,4\t ,1\f,1500000\t\n5,6,0\t,1500002\n",
+        "1.5\f3 4 1\n1.500002 5 6\f0\n",
+        "1.5 3 4 1 1 7\n1.500002 5 6 0 0 8\n",
     ],
-    ids=range(22),
+    ids=range(44),
 )
 def test_the_same_two_events(text: str, tmp_path: Path) -> None:
     if "-1" in text:
@@ -95,6 +117,17 @@ def test_the_sensor_named_in_the_text(tmp_path: Path) -> None:
         ("1 3\n2 4\n", "no events"),
         ("1 3 4\n", "line 1: 3 fields"),
         ("t,x,y,p\n1,3,4,1,7\n", "line 2: 5 fields"),
+        ("# Format: t x y p\n1 3 4 1 0\n", "line 2: 5 fields"),
+        ("# Format t x y p\n0 1 3 1 0\n", "line 2: 5 fields .* after a comment that may name"),
+        ("# id t x y p\n0 1 3 1 0\n", "line 2: 5 fields .* after a comment that may name"),
+        ("1 3 4 1 5 6 7\n", "line 1: 7 fields"),
+        ("1 3 4 1\r2 3 4\r3 3 4 1\r", r"line 2: fewer or more fields .*\('2 3 4'\)"),
+        ("1 3 4 1\r\n2 3 4\r\n", r"line 2: fewer or more fields .*\('2 3 4'\)"),
+        ("0.0038,96,133,0\n", r"a fraction if the columns are x,y,p,t \('0.0038,96,133,0'\)"),
+        ("3000000000,3,1,1\n", "a coordinate or polarity is too large if the columns are x,y,p,t"),
+        ("1 3 true 1\n", "a field is no number"),
+        ("1 3 4 truth\n", "a field is no number"),
+        (",1,2,3\n", "line 1: not an event and not the names of columns"),
         ("alpha,beta\n1,2\n", "line 1: not an event and not the names of columns"),
         ("# only a comment\n", "no events"),
         ("t,x,y,p\n", "no events"),
@@ -105,11 +138,29 @@ def test_the_sensor_named_in_the_text(tmp_path: Path) -> None:
         ("51835949776.0 3 4 1\n51835949777.0 3 4 1\n", "seconds or microseconds"),
         (gzip.compress(b"1 3 4 1\n")[:-6], "gzip data is cut"),
     ],
-    ids=range(20),
+    ids=range(31),
 )
 def test_faults_name_the_line(text: str | bytes, found: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=found):
         read(text, tmp_path)
+
+
+def test_columns_in_doubt_are_to_be_named(tmp_path: Path) -> None:
+    for text in ("0.0038,96,133,0\n", "51835949776,3,1,1\n", "1,3,4,1\n", "1 3 4 1 5 6 7\n"):
+        with pytest.raises(InputError, match="name the columns in the first line, such as t,x,y,p"):
+            read(text, tmp_path)
+
+
+def test_whole_numbers_with_a_point_are_seconds(tmp_path: Path) -> None:
+    assert read("100.0 3 4 1\n100.5 3 4 1\n", tmp_path).t.tolist() == [100_000_000, 100_500_000]
+
+
+def test_a_stream_keeps_no_more_than_its_own_bytes(tmp_path: Path) -> None:
+    stream = read("# t x y p\n" + "\n".join(f"{t} 3 4 1" for t in range(1000)) + "\n\n", tmp_path)
+    for name in "xytp":
+        column = getattr(stream, name)
+        owner = column if column.base is None else column.base
+        assert owner.nbytes == column.nbytes, name
 
 
 @given(

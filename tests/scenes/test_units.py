@@ -12,8 +12,8 @@ from crossdraft.scenes.units import format_duration, parse_duration_us
 
 @pytest.mark.parametrize(
     ("text", "us"),
-    [("500ms", 500_000), ("1s", 10**6), ("0.25 s", 250_000), ("7us", 7), ("7µs", 7),
-     (" 20s ", 20_000_000)],
+    [("500ms", 500_000), ("1s", 10**6), ("0.25 s", 250_000), ("7us", 7), ("7\u00b5s", 7),
+     ("7\u03bcs", 7), (" 20s ", 20_000_000)],
 )  # fmt: skip
 def test_units(text: str, us: int) -> None:
     assert parse_duration_us(text) == us

@@ -402,6 +402,27 @@ def test_a_name_like_an_address(tmp_path: Path) -> None:
     assert probe(path).frames == 3
 
 
+@pytest.mark.parametrize(
+    ("group", "b_frames", "seed"),
+    [("10", "1", 1), ("12", "2", 3), ("10", "3", 0), ("10", "3", 2), ("12", "1", 2)],
+)
+def test_pictures_that_are_refreshed_bit_by_bit(
+    tmp_path: Path, group: str, b_frames: str, seed: int
+) -> None:
+    """Seeking may end at an earlier refresh, where what fails spoils all that follows."""
+    still = np.random.default_rng(seed).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    frames = [np.roll(still, 3 * number, axis=1) for number in range(90)]
+    for number, frame in enumerate(frames):
+        frame[:10] = number * 7 % 256
+    options: dict[str, Any] = {"intra-refresh": "1", "g": group, "bf": b_frames, "mbtree": "1"}
+    path = make_video(tmp_path / "refreshed.mp4", frames, **options)
+    pictures, _ = full_decode(path)
+    for n in (4, 8, 16, 50):
+        got = read_uniform(path, n)
+        for number, picture in zip(got.indices.tolist(), got.frames, strict=True):
+            assert np.array_equal(picture, pictures[number]), (n, number)
+
+
 def test_cut_before_its_table(clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = clip.read_bytes()
     clip.write_bytes(data[: data.index(b"moov")])

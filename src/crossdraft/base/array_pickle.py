@@ -52,7 +52,8 @@ def _numbers(content: Any, dtype: np.dtype[Any]) -> Any:
         content = content.encode("latin-1")
     if dtype.hasobject or not isinstance(content, (bytes, bytearray)):
         raise pickle.UnpicklingError(f"an array of {dtype} from {type(content).__name__}")
-    return np.frombuffer(bytearray(content), dtype)  # a copy, so that it can be written
+    # Bytes are copied, so that the array can be written.
+    return np.frombuffer(content if isinstance(content, bytearray) else bytearray(content), dtype)
 
 
 def _from_buffer(content: Any, kind: _Dtype, shape: Any, order: str) -> Any:
@@ -95,6 +96,7 @@ class _Builder:
 
     def _array(self, value: _Array, depth: int) -> Any:
         _, shape, kind, fortran, content = value.state
+        value.state = None  # frees the bytes once they are copied, one array after the other
         if kind.dtype.hasobject:
             array = np.empty(len(content), kind.dtype)
             for place, item in enumerate(content):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -20,6 +21,8 @@ from typing import Any
 from crossdraft.base.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
+#: What a packed file may unpack to, however small it is; beyond, so many times its own size.
+FREE_UNPACK_BYTES, MAX_UNPACK_RATIO = 1 << 30, 100
 
 
 @contextlib.contextmanager
@@ -27,7 +30,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it onto `target` if the block succeeds.
 
     Raises:
-        InputError: the folder does not exist or cannot be written.
+        InputError: the folder does not exist or cannot be written, or a folder has that name.
     """
     try:
         handle, name = tempfile.mkstemp(
@@ -47,6 +50,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         # mkstemp makes private files; results are meant to be read by others.
         temporary.chmod(0o644)
+        if target.is_dir():
+            raise InputError("this is a folder", where=target, expected="a file to write")
         temporary.replace(target)
         _sync_folder(target.parent)
     finally:
@@ -85,7 +90,8 @@ def read_bytes(path: Path) -> bytes:
     """Read a file, unpacking gzip by its first bytes (never by its name).
 
     Raises:
-        InputError: missing, a folder, empty, unreadable, or a gzip file that is cut or damaged.
+        InputError: missing, a folder, empty, unreadable, or a gzip file that is cut, damaged or
+            unpacks to too much.
     """
     try:
         data = path.read_bytes()
@@ -94,18 +100,43 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error
     if data[:2] == GZIP_MAGIC:
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error) as error:
-            raise InputError(
-                f"gzip data is cut or damaged ({error})",
-                where=path,
-                expected="a complete gzip file",
-                hint="copy or download the file again",
-            ) from error
-    if not data.strip():
+        data = _unpacked(data, path)
+    if not data or data.isspace():
         raise InputError("the file is empty", where=path)
     return data
+
+
+def _unpacked(packed: bytes, path: Path) -> bytes:
+    """Content of a gzip file, taken out piece by piece so that a bomb is noticed early."""
+    content = io.BytesIO()
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+            while piece := stream.read(1 << 20):
+                content.write(piece)
+                refuse_bomb(len(packed), content.tell(), path)
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(
+            f"gzip data is cut or damaged ({error})",
+            where=path,
+            expected="a complete gzip file",
+            hint="copy or download the file again",
+        ) from error
+    return content.getvalue()
+
+
+def refuse_bomb(packed_bytes: int, unpacked_bytes: int, path: Path) -> None:
+    """Refuse a packed file whose content is too large to be meant.
+
+    Raises:
+        InputError: more than `FREE_UNPACK_BYTES` and than `MAX_UNPACK_RATIO` times the file.
+    """
+    if unpacked_bytes > max(FREE_UNPACK_BYTES, MAX_UNPACK_RATIO * packed_bytes):
+        raise InputError(
+            f"{packed_bytes:,} bytes that unpack to at least {unpacked_bytes:,}",
+            where=path,
+            expected=f"at most {MAX_UNPACK_RATIO} times the packed size",
+            hint="unpack it yourself if you trust its source",
+        )
 
 
 def read_text(path: Path) -> str:

@@ -115,6 +115,11 @@ def dsec(
     )  # fmt: skip
     if workers is not None and workers < 1:
         raise InputError(f"{workers}", where="--workers", expected="one or more")
+    named = None if sequences is None else _list(sequences)
+    if named == []:
+        raise InputError(
+            "no name", where="--sequences", expected="names of sequences, separated by commas"
+        )
     config = {
         "root": str(root), "out": str(out), "durations": durations, "sequences": sequences,
         "max_clips": max_clips, "workers": workers, "dry_run": dry_run,
@@ -125,7 +130,7 @@ def dsec(
             plan = plan_cut(
                 root, out, settings,
                 [parse_duration_us(text, "--durations") for text in _list(durations)],
-                sequences=None if sequences is None else _list(sequences), max_clips=max_clips,
+                sequences=named, max_clips=max_clips,
                 progress=progress,
             )  # fmt: skip
             todo = pending(plan)
@@ -192,7 +197,7 @@ def _show_plan(plan: CutPlan, todo: Sequence[Clip], config: Mapping[str, Any] | 
     rows = [
         (format_duration(dataset.duration_us), *row)
         for dataset in plan.datasets
-        for row in _by_drive(dataset)
+        for row in _by_drive(dataset, plan.sequences)
     ]
     if config is not None:
         keys = ("duration", "sequence", "clips", "skipped", "events", "bytes")
@@ -217,12 +222,14 @@ def _show_plan(plan: CutPlan, todo: Sequence[Clip], config: Mapping[str, Any] | 
     _print_notes(plan)
 
 
-def _by_drive(dataset: DatasetPlan) -> Iterator[tuple[str, int, int, int, int]]:
-    """Sequence, clips, skipped windows, events and bytes."""
+def _by_drive(
+    dataset: DatasetPlan, sequences: Sequence[str]
+) -> Iterator[tuple[str, int, int, int, int]]:
+    """Sequence, clips, skipped windows, events and bytes, also where a sequence is too short."""
     skipped = Counter(window.drive for window in dataset.skipped)
-    clips: dict[str, list[Clip]] = {drive: [] for drive in sorted(skipped)}
+    clips: dict[str, list[Clip]] = {drive: [] for drive in sequences}
     for clip in dataset.clips:
-        clips.setdefault(clip.drive, []).append(clip)
+        clips[clip.drive].append(clip)
     for drive, own in sorted(clips.items()):
         events, size = sum(clip.events for clip in own), sum(clip.size_bytes for clip in own)
         yield drive, len(own), skipped[drive], events, size
@@ -268,7 +275,7 @@ def _show(plan: CutPlan, report: CutReport, config: Mapping[str, Any] | None) ->
         _print_json({**report.to_json(), **_notes(plan)}, config)
         return
     for folder, count in report.clips.items():
-        print(f"{folder}: {count:,} clips")
+        print(f"{folder}: {count:,} clip{'' if count == 1 else 's'}")
     _print_notes(plan)
     for clip, reason in report.failed:
         print(f"failed {clip}: {reason}")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from crossdraft.base.errors import InputError
 
 if TYPE_CHECKING:
     from crossdraft.scenes.dataset import SceneDataset
@@ -64,7 +67,6 @@ def info(
 
     Example: crossdraft scenes info my_dataset --all
     """
-    from crossdraft.base.errors import InputError
     from crossdraft.base.result import Result
     from crossdraft.cli.options import parse_size
     from crossdraft.cli.progress import progress_bar
@@ -77,12 +79,8 @@ def info(
     if sensor is not None:
         dataset = dataset.with_sensor(parse_size(sensor, "--sensor"))
     target = None if no_sheet else sheet or Path(f"{path.resolve().stem}_contact_sheet.png")
-    if target is not None and (target.suffix.lower() != ".png" or not target.parent.is_dir()):
-        raise InputError(
-            "cannot draw a contact sheet here",
-            where=target,
-            expected="a name that ends in .png, in a folder that exists",
-        )
+    if target is not None:
+        _check_target(target)
     with progress_bar() as sink:
         facts = inspect(dataset, every=every, sink=sink)
     if target is not None:
@@ -98,6 +96,19 @@ def info(
             print(f"contact sheet: {target}")
     if facts["missing"] or facts["damaged"]:
         raise typer.Exit(1)
+
+
+def _check_target(target: Path) -> None:
+    """Before anything is read: the facts must not be lost for want of a place for the sheet."""
+    place = target.parent
+    fits = target.suffix.lower() == ".png" and not target.is_dir()
+    if not fits or not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(
+            "cannot draw a contact sheet here",
+            where=target,
+            expected="a name that ends in .png, in a folder that exists and can be written",
+            hint="name another with --sheet FILE.png, or --no-sheet",
+        )
 
 
 def _draw_sheet(

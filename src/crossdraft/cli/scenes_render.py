@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -130,13 +131,16 @@ def render(
     jobs = dataset_jobs(dataset, folder, size)
     if not jobs:
         raise InputError("no scene has events to draw", where=path)
-    if dataset.layout == "file":
-        # A single file that cannot be read is a wrong call: nothing is written for it.
-        (dataset.with_sensor(size) if size else dataset)[0].events()
+    new = not folder.exists()
     processes = workers or cores()
     with progress_bar() as sink:
         report = render_jobs(jobs, folder, settings, sensor=size, workers=processes, sink=sink)
     report.without_events = len(dataset) - len(jobs)
+    if dataset.layout == "file" and report.failed:
+        # A single file that cannot be drawn is a wrong call: nothing stays of it.
+        if new:
+            shutil.rmtree(folder)
+        raise InputError(report.failed[0][1])
     if as_json:
         payload = {"frames_folder": str(folder), "clips": len(dataset), **report.to_json()}
         config = {"path": str(path), "sensor": sensor, "workers": processes, **settings.to_json()}

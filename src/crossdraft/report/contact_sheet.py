@@ -6,9 +6,10 @@ the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from crossdraft.base.errors import InputError
@@ -83,22 +84,27 @@ def _draw_view(sheet: Image.Image, draw: ImageDraw.ImageDraw, view: Preview, top
     right = sheet.width - _MARGIN
     draw.line((_MARGIN, top, right, top), _RULE)
     top += 12
-    draw.text((_MARGIN, top), view.id, _INK, font=_font(_TITLE))
-    after = _MARGIN + _font(_TITLE).getlength(view.id) + 16
+    name = _fit(view.id, sheet.width // 2, _TITLE)
+    draw.text((_MARGIN, top), name, _INK, font=_font(_TITLE))
+    after = _MARGIN + _font(_TITLE).getlength(name) + 16
     facts = _fit(" · ".join(view.facts), sheet.width - int(after) + _MARGIN, _TEXT)
     draw.text((after, top + 2), facts, _GREY, font=_font(_TEXT))
     top += _LINE + 4
     for note in _notes(view, sheet.width):
         draw.text((_MARGIN, top), note, _ALARM, font=_font(_TEXT))
         top += _LINE
-    for row in (view.video, view.events):
+    for row, shrink in ((view.video, _shrink_image), (view.events, _shrink_events)):
         if row:
-            _draw_row(sheet, draw, row, top)
+            _draw_row(sheet, draw, row, top, shrink)
             top += _row_height(row)
 
 
 def _draw_row(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Sequence[Picture | None], top: int
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    row: Sequence[Picture | None],
+    top: int,
+    shrink: Callable[[Image.Image, tuple[int, int]], Image.Image],
 ) -> None:
     height = max(_size(picture)[1] for picture in row if picture)
     for place, picture in enumerate(row):
@@ -106,18 +112,33 @@ def _draw_row(
             continue
         left = _MARGIN + place * (TILE[0] + _GAP)
         size = _size(picture)
-        tile = Image.fromarray(picture.pixels).resize(size, _filter(picture, size))
-        sheet.paste(tile, (left, top))
+        tile = Image.fromarray(picture.pixels)
+        # Plain pixels when a picture grows.
+        grows = size[0] > tile.width
+        sheet.paste(
+            tile.resize(size, Image.Resampling.NEAREST) if grows else shrink(tile, size),
+            (left, top),
+        )
         box = (left - 1, top - 1, left + size[0], top + size[1])
         draw.rectangle(box, outline=_RULE)  # event frames are white like the sheet
         label = _fit(picture.label, TILE[0] + 2 * _MARGIN, _LABEL)
         draw.text((left, top + height + 2), label, _GREY, font=_font(_LABEL))
 
 
-def _filter(picture: Picture, size: tuple[int, int]) -> Image.Resampling:
-    """Averaging when a picture shrinks, plain pixels when it grows."""
-    grows = size[0] > picture.pixels.shape[1]
-    return Image.Resampling.NEAREST if grows else Image.Resampling.BOX
+def _shrink_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.resize(size, Image.Resampling.BOX)
+
+
+def _shrink_events(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Averaged with the white around it a single event fades away. Colours are strengthened, up to
+    that of the events themselves; one event alone keeps at least 0.3 of it."""
+    pixels = np.asarray(image)
+    touched = Image.fromarray((pixels != 255).any(axis=2).astype(np.float32))
+    share = np.asarray(touched.resize(size, Image.Resampling.BOX))
+    gain = max(1.0, 0.3 * image.width * image.height / (size[0] * size[1]))
+    factor = np.minimum(gain, 1.0 / np.maximum(share, 1e-6))[..., None]
+    ink = 255.0 - np.asarray(image.resize(size, Image.Resampling.BOX), np.float32)
+    return Image.fromarray((255.0 - np.minimum(factor * ink, 255.0)).round().astype(np.uint8))
 
 
 def _notes(view: Preview, width: int) -> list[str]:

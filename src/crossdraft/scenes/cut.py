@@ -6,6 +6,7 @@ manifest is written anew from the records at the end of every run.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from contextlib import closing
@@ -15,6 +16,7 @@ from typing import Any
 
 from crossdraft.base.clock import now_ms
 from crossdraft.base.errors import InputError
+from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text
 from crossdraft.base.lock import locked
 from crossdraft.base.progress import Progress, ProgressSink, silent
@@ -22,8 +24,8 @@ from crossdraft.scenes.cut_clip import RECORDS, Clip, close_recording, cut_clip
 from crossdraft.scenes.cut_plan import CutPlan, DatasetPlan
 from crossdraft.scenes.cut_settings import check_folder, note_settings
 from crossdraft.scenes.disk import check_room
-from crossdraft.scenes.manifest import write_manifest
-from crossdraft.scenes.render_dataset import note_settings as note_frames
+from crossdraft.scenes.frame_note import note_settings as note_frames
+from crossdraft.scenes.manifest import from_record, write_manifest
 from crossdraft.scenes.seed_writer import write_seed_manifest
 from crossdraft.scenes.workers import Failure, run_jobs
 
@@ -61,9 +63,13 @@ def pending(plan: CutPlan) -> list[Clip]:
     Raises:
         InputError: a folder holds clips of other settings, or a record is damaged.
     """
+    todo = []
     for dataset in plan.datasets:
         check_folder(dataset.folder, dataset.settings, dataset.duration_us)
-    return [clip for clip in plan.clips if not _is_done(clip)]
+        # All of them, also of clips that are not planned now: the manifest will need them.
+        records = _read_records(dataset.folder)
+        todo += [clip for clip in dataset.clips if not _is_done(clip, records.get(clip.id))]
+    return todo
 
 
 def run_cut(
@@ -143,11 +149,10 @@ def _sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _is_done(clip: Clip) -> bool:
+def _is_done(clip: Clip, known: dict[str, Any] | None) -> bool:
     """Whether a clip has a record of this very window, and all its files."""
-    if not clip.record_path.exists():
+    if known is None:
         return False
-    known = _read_record(clip.record_path)
     window, record = clip.window, known["record"]
     same = (record.get("start_us"), record.get("end_us"), record.get("first_frame")) == (
         window.start_us, window.end_us, window.first_frame,
@@ -169,29 +174,51 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    known = parse_json(read_text(path), path)
-    parts = [known.get(name) for name in ("record", "bytes")] if isinstance(known, dict) else []
-    # Its place names its clip: a record that was moved by hand would be listed twice.
-    named = [(r.get("drive"), r.get("clip")) for r in parts[:1] if isinstance(r, dict)]
-    stem = int(path.stem) if path.stem.isascii() and path.stem.isdigit() else None
-    if named != [(path.parent.name, stem)] or not isinstance(parts[1], dict):
+def _read_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Records of a dataset by clip, in order."""
+    # A killed run leaves half-written ones, whose names begin with a dot.
+    paths = sorted((folder / RECORDS).glob("*/[!.]*.json"))
+    return {f"{path.parent.name}/{path.stem}": _read_record(path, folder) for path in paths}
+
+
+def _read_record(path: Path, folder: Path) -> dict[str, Any]:
+    try:
+        known = parse_json(read_text(path), path)
+        json.dumps(known, allow_nan=False)
+        return _checked_record(Item(known, path, "record"), path, folder)
+    except (InputError, ValueError) as error:
         raise InputError(
-            "no record of this clip",
+            f"no record of this clip ({error.found if isinstance(error, InputError) else error})",
             where=path,
             expected="what this command wrote when the clip was done",
             hint="delete this file: its clip is cut again",
-        )
-    whole: dict[str, Any] = known
-    return whole
+        ) from error
+
+
+def _checked_record(whole: Item, path: Path, folder: Path) -> dict[str, Any]:
+    """The record, if it is of the clip that its place says, and of the files that it counts."""
+    record, sizes = whole.sub("record"), whole.mapping("bytes")
+    scene = from_record(record, folder)
+    if scene.id != f"{path.parent.name}/{path.stem}":
+        raise whole.error(f"names clip {scene.id}")
+    sets = record.mapping("event_frames")
+    named = [scene.events_file, scene.video_file]
+    for name, files in sets.items():
+        if not isinstance(files, list):
+            raise record.error(f"{name} is no list of files")
+        named += files
+        if any(not isinstance(file, str) or not file.startswith(f"{name}/") for file in files):
+            raise record.error(f"a file of {name} lies elsewhere")
+    if {file for file in named if file} != set(sizes):
+        raise whole.error("other files than it counts the bytes of")
+    return dict(whole.value)
 
 
 def _write_manifest(dataset: DatasetPlan) -> int:
     """Write the manifest of all clips that are whole, of this run and of earlier ones."""
     folder = dataset.folder
     records = []
-    for path in sorted((folder / RECORDS).glob("*/*.json")):
-        known = _read_record(path)
+    for known in _read_records(folder).values():
         if _has_files(folder, known, known["bytes"]):
             records.append(known["record"])
     if dataset.settings.layout == "seed":

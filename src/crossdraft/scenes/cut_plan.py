@@ -54,11 +54,13 @@ class CutPlan:
 
     Attributes:
         out: folder that the datasets lie in.
+        sequences: those that were looked at.
         absent: official sequences that are not there.
     """
 
     out: Path
     datasets: tuple[DatasetPlan, ...]
+    sequences: tuple[str, ...]
     absent: tuple[str, ...]
 
     @property
@@ -124,7 +126,8 @@ def plan_cut(
             where=root,
             expected="sequences longer than a clip, with events and images",
         )
-    return CutPlan(out, datasets, found.absent)
+    names = tuple(recording.drive for recording in found.recordings)
+    return CutPlan(out, datasets, names, found.absent)
 
 
 def _refuse(faults: Sequence[InputError]) -> None:

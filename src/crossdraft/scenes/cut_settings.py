@@ -15,7 +15,7 @@ from typing import Any
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import parse_json, read_text, write_json
 from crossdraft.scenes.cut_windows import FPS, step_of
-from crossdraft.scenes.dsec import SIDES
+from crossdraft.scenes.dsec import CUT_NOTE, SIDES
 from crossdraft.scenes.dsec_sequences import SPLITS
 from crossdraft.scenes.render import RenderSettings
 from crossdraft.scenes.seed_layout import EVENTS_FOLDER, VIDEO_FOLDER
@@ -23,7 +23,6 @@ from crossdraft.scenes.seed_writer import seed_folder
 from crossdraft.scenes.units import format_duration
 
 LAYOUTS = ("crossdraft", "seed")
-NOTE = ".cut.json"
 _FORMAT = "crossdraft-cut/1"
 
 
@@ -157,7 +156,7 @@ def check_folder(folder: Path, settings: CutSettings, duration_us: int) -> None:
     Raises:
         InputError: clips cut otherwise, or files that this command did not write.
     """
-    path, wanted = folder / NOTE, {"format": _FORMAT, **settings.to_json(duration_us)}
+    path, wanted = folder / CUT_NOTE, {"format": _FORMAT, **settings.to_json(duration_us)}
     if not path.exists():
         # A run that was killed at once may have left its lock or half a note.
         foreign = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
@@ -169,7 +168,15 @@ def check_folder(folder: Path, settings: CutSettings, duration_us: int) -> None:
                 hint="name another folder with --out",
             )
         return
-    found = parse_json(read_text(path), path)
+    try:
+        found = parse_json(read_text(path), path)
+    except InputError as error:
+        raise InputError(
+            f"the note of how the clips here were cut is damaged ({error.found})",
+            where=path,
+            expected="what this command wrote",
+            hint="name another folder with --out",
+        ) from error
     if found != wanted:
         raise InputError(
             f"the clips here were cut with {_difference(found, wanted)}",
@@ -181,8 +188,8 @@ def check_folder(folder: Path, settings: CutSettings, duration_us: int) -> None:
 
 def note_settings(folder: Path, settings: CutSettings, duration_us: int) -> None:
     """Write down how the clips of a folder are cut, unless it stands there."""
-    if not (folder / NOTE).exists():
-        write_json(folder / NOTE, {"format": _FORMAT, **settings.to_json(duration_us)})
+    if not (folder / CUT_NOTE).exists():
+        write_json(folder / CUT_NOTE, {"format": _FORMAT, **settings.to_json(duration_us)})
 
 
 def _difference(found: Any, wanted: dict[str, Any], prefix: str = "") -> str:

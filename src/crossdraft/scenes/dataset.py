@@ -7,26 +7,32 @@ flat folder of event files and videos, and a single file.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import overload
 
 from crossdraft.base.errors import InputError
 from crossdraft.scenes.drives import drives_near
+from crossdraft.scenes.frame_note import noted_settings
 from crossdraft.scenes.manifest import MANIFEST, read_manifest
+from crossdraft.scenes.render import RenderSettings
 from crossdraft.scenes.scene import Scene
 from crossdraft.scenes.seed_layout import SEED_MANIFEST, is_seed_layout, read_seed_layout
 
-EVENT_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv", ".txt", ".aedat4", ".raw")
+#: How files of a flat folder are told apart; what is in them is recognised by content.
+EVENT_SUFFIXES = (
+    ".npy", ".npz", ".h5", ".hdf5", ".csv", ".csv.gz", ".txt", ".txt.gz", ".aedat4", ".raw",
+)  # fmt: skip
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
 #: Frames drawn before: `<set>/<drive>/<clip>_<i>.png`, the set named like this.
 FRAME_SETS = "event_image*"
-_FRAME = re.compile(r"(\d{1,15})_(\d{1,6})\.png", re.ASCII)
+_FRAME = re.compile(r"(\d{1,15})_(\d{1,4})\.png", re.ASCII)
 _NUMBERED = re.compile(r"(.+)_(\d{3,15})", re.ASCII)
 
 
@@ -41,10 +47,14 @@ class SceneDataset(Sequence[Scene]):
     def __init__(self, scenes: Iterable[Scene], folder: Path, layout: str) -> None:
         self.folder, self.layout = folder, layout
         self._scenes = tuple(sorted(scenes, key=lambda scene: (scene.drive, scene.clip)))
-        if twice := [name for name, n in Counter(s.id for s in self._scenes).items() if n > 1]:
-            raise InputError(
-                f"clip {twice[0]} is listed more than once", where=folder, expected="each clip once"
-            )
+        for one, other in itertools.pairwise(self._scenes):
+            if one.id == other.id:
+                files = [s.events_file or s.video_file or "no file" for s in (one, other)]
+                raise InputError(
+                    f"clip {one.id} is listed more than once ({', '.join(files)})",
+                    where=folder,
+                    expected="each clip once",
+                )
 
     @classmethod
     def open(cls, path: Path) -> SceneDataset:
@@ -103,7 +113,9 @@ class SceneDataset(Sequence[Scene]):
                 for file in (scene.events_file, scene.video_file)
                 if file
             ]
-            digest.update(json.dumps([scene.id, scene.window_us, files]).encode())
+            # Where nothing but the folder names the drive, the files alone say what they are.
+            name = None if self.layout in ("flat", "file") else scene.id
+            digest.update(json.dumps([name, scene.window_us, files]).encode())
         return digest.hexdigest()
 
     def where(self, wanted: Callable[[Scene], bool]) -> SceneDataset:
@@ -135,8 +147,11 @@ class SceneDataset(Sequence[Scene]):
         """Split by drive into the rest and about `share` of the clips.
 
         Raises:
-            InputError: fewer than two drives: clips of one drive overlap and must not be split.
+            InputError: a share outside (0, 1), or fewer than two drives: clips of one drive overlap
+                and must not be split.
         """
+        if not 0 < share < 1:
+            raise InputError(f"a share of {share:g}", expected="more than 0 and less than 1")
         if len(self.drives) < 2:
             raise InputError(
                 f"{len(self.drives)} drive cannot be split",
@@ -151,31 +166,46 @@ class SceneDataset(Sequence[Scene]):
 
 
 def _with_frames(scenes: Iterable[Scene], folder: Path) -> list[Scene]:
-    """Scenes with the frame sets that lie in the folder, in the order of their numbers; a set that
-    a manifest lists and nobody finds stays, to be missed."""
-    drawn: dict[tuple[str, int], dict[str, list[tuple[int, str]]]] = {}
+    """Scenes with their sets of event frames, in the order of the frames' numbers.
+
+    A set's frames are those that lie in the folder and those that the manifest lists or the set's
+    own note promises: what is not there is named all the same, to be missed.
+    """
+    found: dict[tuple[str, str, int], dict[int, str]] = {}
     for path in sorted(folder.glob(f"{FRAME_SETS}/*/*.png")):
         if match := _FRAME.fullmatch(path.name):
-            sets = drawn.setdefault((path.parent.name, int(match[1])), {})
-            numbered = (int(match[2]), path.relative_to(folder).as_posix())
-            sets.setdefault(path.parent.parent.name, []).append(numbered)
-    return [
-        replace(
-            scene,
-            frame_sets=dict(
-                sorted(
-                    {
-                        **scene.frame_sets,
-                        **{
-                            name: tuple(file for _, file in sorted(frames))
-                            for name, frames in drawn.get((scene.drive, scene.clip), {}).items()
-                        },
-                    }.items()
-                )
-            ),
-        )
-        for scene in scenes
-    ]
+            key = (path.parent.parent.name, path.parent.name, int(match[1]))
+            found.setdefault(key, {})[int(match[2])] = path.relative_to(folder).as_posix()
+    notes = {name: noted_settings(folder / name) for name in {name for name, *_ in found}}
+    return [replace(scene, frame_sets=_frame_sets(scene, found, notes)) for scene in scenes]
+
+
+def _frame_sets(
+    scene: Scene,
+    found: Mapping[tuple[str, str, int], Mapping[int, str]],
+    notes: Mapping[str, RenderSettings | None],
+) -> dict[str, tuple[str, ...]]:
+    sets = {}
+    for name in sorted({*notes, *scene.frame_sets}):
+        frames = dict(found.get((name, scene.drive, scene.clip), {}))
+        promised = _promised(scene, notes.get(name)) if frames else 0
+        for file in scene.frame_sets.get(name, ()):
+            match = _FRAME.fullmatch(PurePosixPath(file).name)
+            frames.setdefault(int(match[2]) if match else len(frames), file)
+        for number in range(max([promised - 1, *frames], default=-1) + 1):
+            frames.setdefault(number, f"{name}/{scene.drive}/{scene.clip:06d}_{number}.png")
+        if frames:
+            sets[name] = tuple(frames[number] for number in sorted(frames))
+    return sets
+
+
+def _promised(scene: Scene, settings: RenderSettings | None) -> int:
+    """Frames that a set's note says a clip has; 0 where that depends on events."""
+    if settings is None:
+        return 0
+    if scene.window_us is None:
+        return 0 if settings.hz is not None else settings.frames(0)
+    return settings.frames(scene.window_us[1] - scene.window_us[0])
 
 
 def _flat(folder: Path) -> list[Scene]:
@@ -183,24 +213,45 @@ def _flat(folder: Path) -> list[Scene]:
     by_name: dict[str, dict[str, str]] = {}
     for path in sorted(folder.iterdir()):
         for part, suffixes in (("events", EVENT_SUFFIXES), ("video", VIDEO_SUFFIXES)):
-            if path.is_file() and path.name.lower().endswith(suffixes):
-                by_name.setdefault(path.stem, {}).setdefault(part, path.name)
-    return [
-        _named(name, place, folder, parts)
-        for place, (name, parts) in enumerate(sorted(by_name.items()))
-    ]
-
-
-def _named(name: str, place: int, folder: Path, parts: dict[str, str]) -> Scene:
-    """`<drive>_<number>` names drive and clip; other names stand in the folder's own drive."""
-    match = _NUMBERED.fullmatch(name)
-    drive, clip = (match[1], int(match[2])) if match else (folder.resolve().name, place)
-    return Scene(drive, clip, folder, parts.get("events"), parts.get("video"))
+            if path.is_file() and (name := _stem(path.name, suffixes)) is not None:
+                other = by_name.setdefault(name, {}).setdefault(part, path.name)
+                if other != path.name:
+                    raise InputError(
+                        f"{other} and {path.name} are two recordings of one scene",
+                        where=folder,
+                        expected="one event file and one video per name",
+                    )
+    return _named(by_name, folder)
 
 
 def _single(path: Path) -> Scene:
-    part = "video" if path.name.lower().endswith(VIDEO_SUFFIXES) else "events"
-    return _named(path.stem, 0, path.parent, {part: path.name})
+    kinds = (("video", VIDEO_SUFFIXES), ("events", EVENT_SUFFIXES))
+    for part, suffixes in kinds:
+        if (name := _stem(path.name, suffixes)) is not None:
+            return _named({name: {part: path.name}}, path.parent)[0]
+    return _named({path.name: {"events": path.name}}, path.parent)[0]
+
+
+def _stem(name: str, suffixes: Iterable[str]) -> str | None:
+    """A file's name without its suffix, None if it has none of these."""
+    return next((name[: -len(s)] for s in suffixes if name.lower().endswith(s)), None)
+
+
+def _named(by_name: Mapping[str, Mapping[str, str]], folder: Path) -> list[Scene]:
+    """`<drive>_<number>` names drive and clip; other names stand in the folder's own drive, under
+    numbers that are free."""
+    scenes, taken, own = [], set[tuple[str, int]](), folder.resolve().name
+    places: dict[str, tuple[str, int]] = {}
+    for name in by_name:
+        if match := _NUMBERED.fullmatch(name):
+            places[name] = (match[1], int(match[2]))
+            taken.add(places[name])
+    free = (number for number in itertools.count() if (own, number) not in taken)
+    for name in sorted(by_name):
+        drive, clip = places.get(name) or (own, next(free))
+        parts = by_name[name]
+        scenes.append(Scene(drive, clip, folder, parts.get("events"), parts.get("video")))
+    return scenes
 
 
 def _advice(folder: Path) -> dict[str, str]:

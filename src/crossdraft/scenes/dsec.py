@@ -21,6 +21,8 @@ from crossdraft.base.errors import InputError
 from crossdraft.base.files import read_text
 from crossdraft.scenes.dsec_sequences import OFFICIAL, split_of_sequence
 
+#: In every dataset that was cut: how it was.
+CUT_NOTE = ".cut.json"
 SIDES = ("left", "right")
 _IMAGE = re.compile(r"(\d{6,})\.png", re.ASCII)
 
@@ -186,7 +188,8 @@ def _places(root: Path, split: str) -> Iterator[tuple[str, _Place]]:
     ):
         for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
             for part in ("events", "images"):
-                if (folder / part).is_dir():
+                # Datasets that were cut into the same folder hold events, too.
+                if (folder / part).is_dir() and not (folder / CUT_NOTE).exists():
                     found.setdefault(folder.name, {}).setdefault(part, (folder, own))
     for name, parts in sorted(found.items()):
         first = next(iter(parts.values()))

@@ -24,3 +24,8 @@ def named_columns(names: Iterable[str]) -> dict[str, str] | None:
             return None
         found[column] = name
     return found
+
+
+def is_column(name: str) -> bool:
+    """Whether this is a spelling of x, y, t or p."""
+    return any(name.lower() in spellings for spellings in SPELLINGS.values())

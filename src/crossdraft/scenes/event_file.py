@@ -2,7 +2,8 @@
 
 Layout (DSEC, Gehrig et al., 2021): `events/{x,y,t,p}` with t in microseconds since the scalar
 `t_offset`, and `ms_to_idx`, whose entry k is the first event with t >= 1000 k. Both extras may be
-missing. The four columns may also lie at the root, under other common names.
+missing. The four columns may also lie at the root, under other common names, or side by side in one
+table `events`, as the simulator v2e writes it.
 """
 
 from __future__ import annotations
@@ -140,7 +141,9 @@ class EventFile:
         x, y, p = (self._columns[name][first:stop] for name in ("x", "y", "p"))
         t = self._times(first, stop)
         t += self._offset_us
-        return EventStream.checked(x, y, t, p, sensor=self._named_sensor, where=self.path)
+        return EventStream.checked(
+            x, y, t, p, sensor=self._named_sensor, where=self.path, first=first
+        )
 
     def _times(self, first: int, stop: int | None) -> npt.NDArray[np.int64]:
         """Times as stored, widened before anything is added to them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,22 @@ def hdf5_faults(path: Path) -> Iterator[None]:
         ) from error
 
 
+class TableColumn:
+    """One column of a table [events, columns], with what is used of a dataset [events]."""
+
+    ndim = 1
+
+    def __init__(self, table: Any, place: int) -> None:
+        self.table, self._place = table, place
+        self.dtype, self.shape = table.dtype, table.shape[:1]
+
+    def __getitem__(self, events: slice) -> npt.NDArray[Any]:
+        column: npt.NDArray[Any] = self.table[events, self._place]
+        return column
+
+
 def find_columns(file: Any, path: Path) -> dict[str, Any]:
-    """Datasets of x, y, t and p, in `events/` or at the root."""
+    """Datasets of x, y, t and p, in `events/`, at the root, or columns of one table `events`."""
     for group in (file.get("events"), file):
         if not isinstance(group, h5py.Group):
             continue
@@ -53,10 +68,27 @@ def find_columns(file: Any, path: Path) -> dict[str, Any]:
             where=path,
             hint="convert it to CSV with metavision_file_to_csv",
         )
+    if isinstance(file.get("events"), h5py.Dataset):
+        return _table_columns(file["events"], path)
     members = ", ".join(sorted(file)[:8]) or "nothing"
     raise InputError(
         f"HDF5 without events; it holds {members}", where=path, expected=f"events/ with {EXPECTED}"
     )
+
+
+def _table_columns(table: Any, path: Path) -> dict[str, Any]:
+    """Columns of v2e's table: t in microseconds, x, y, polarity 0 or 1.
+
+    Source: `generate_events` in v2ecore/emulator.py of https://github.com/SensorsINI/v2e (Hu et
+    al., v2e: From Video Frames to Realistic DVS Events, CVPRW 2021).
+    """
+    if table.dtype.kind not in "iu" or table.ndim != 2 or table.shape[1] != 4:
+        raise InputError(
+            f"events is one array of {table.dtype} {list(table.shape or ())}",
+            where=path,
+            expected=f"a group with {EXPECTED}, or v2e's whole numbers [events, 4]: t, x, y, p",
+        )
+    return {name: TableColumn(table, place) for place, name in enumerate("txyp")}
 
 
 def common_length(columns: dict[str, Any], path: Path) -> int:
@@ -135,8 +167,12 @@ def read_index(file: Any, length: int, last_us: int) -> npt.NDArray[np.int64] | 
 
 def check_stored(name: str, column: Any, path: Path) -> None:
     """HDF5 fills what was never written with zeros; such a file is cut, however long it says."""
+    if isinstance(column, TableColumn):
+        column, name = column.table, "events"
     if column.chunks:
-        needed, stored = -(-column.shape[0] // column.chunks[0]), column.id.get_num_chunks()
+        grid = zip(column.shape, column.chunks, strict=True)
+        needed = math.prod(-(-size // chunk) for size, chunk in grid)
+        stored = column.id.get_num_chunks()
         whole = stored >= needed
     else:
         needed, stored = column.nbytes, column.id.get_storage_size()

@@ -53,6 +53,7 @@ class EventStream:
         *,
         sensor: tuple[int, int] | None = None,
         where: str | Path | None = None,
+        first: int = 0,
     ) -> EventStream:
         """Check and convert columns of any integer type; polarity may be 0/1, -1/+1 or bool.
 
@@ -62,6 +63,7 @@ class EventStream:
             x, y, t, p: columns of equal length.
             sensor: width and height; without it 640x480 is assumed.
             where: file named in errors.
+            first: number of the first of these events in that file, for errors.
 
         Raises:
             InputError: lengths differ, a column is not one-dimensional or not whole numbers, an
@@ -81,13 +83,13 @@ class EventStream:
         width, height = sensor or DEFAULT_SENSOR
         _check_sensor(width, height, where)
         for name, size in (("x", width), ("y", height)):
-            _check_bounds(name, arrays[name], size, sensor is None, where)
-        _check_order(arrays["t"], where)
+            _check_bounds(name, arrays[name], size, sensor is None, where, first)
+        _check_order(arrays["t"], where, first)
         return cls(
             arrays["x"].astype(np.uint16, copy=False),
             arrays["y"].astype(np.uint16, copy=False),
             _as_int64(arrays["t"], where),
-            _polarity(arrays["p"], where),
+            _polarity(arrays["p"], where, first),
             width,
             height,
         )
@@ -129,6 +131,12 @@ class EventStream:
         """Events with start_us <= t < end_us, as views."""
         return self.slice(*(int(i) for i in np.searchsorted(self.t, (start_us, end_us))))
 
+    def copy(self) -> EventStream:
+        """The same events in memory of their own."""
+        return EventStream(
+            self.x.copy(), self.y.copy(), self.t.copy(), self.p.copy(), self.width, self.height
+        )
+
     def shifted(self, offset_us: int) -> EventStream:
         """The same events with every time moved by `offset_us`."""
         return EventStream(self.x, self.y, self.t + offset_us, self.p, self.width, self.height)
@@ -157,14 +165,14 @@ def _check_sensor(width: int, height: int, where: str | Path | None) -> None:
 
 
 def _check_bounds(
-    name: str, array: Whole, size: int, assumed: bool, where: str | Path | None
+    name: str, array: Whole, size: int, assumed: bool, where: str | Path | None, first: int
 ) -> None:
     if not len(array) or (array.min() >= 0 and array.max() < size):
         return
     place = int(np.argmax((array < 0) | (array >= size)))
     sensor = "x".join(map(str, DEFAULT_SENSOR))
     raise InputError(
-        f"event {place:,} has {name} = {array[place]}",
+        f"event {first + place:,} has {name} = {array[place]}",
         where=where,
         expected=f"{name} from 0 to {size - 1}"
         + (f" (the file names no sensor; {sensor} is assumed)" if assumed else ""),
@@ -172,11 +180,11 @@ def _check_bounds(
     )
 
 
-def _check_order(t: Whole, where: str | Path | None) -> None:
+def _check_order(t: Whole, where: str | Path | None, first: int) -> None:
     if _falls(t):
         place = int(np.argmax(t[1:] < t[:-1])) + 1
         raise InputError(
-            f"event {place:,} has t = {t[place]}, the one before it {t[place - 1]}",
+            f"event {first + place:,} has t = {t[place]}, the one before it {t[place - 1]}",
             where=where,
             expected="events in time order, in microseconds",
             hint="sort the file by time; a 16- or 32-bit clock may have wrapped around",
@@ -189,15 +197,20 @@ def _as_int64(t: Whole, where: str | Path | None) -> npt.NDArray[np.int64]:
     return t.astype(np.int64, copy=False)
 
 
-def _polarity(p: Whole, where: str | Path | None) -> npt.NDArray[np.uint8]:
+def _polarity(p: Whole, where: str | Path | None, first: int) -> npt.NDArray[np.uint8]:
     """0/1 as it is, -1/+1 as 0/1."""
     lowest, highest = (int(p.min()), int(p.max())) if len(p) else (0, 0)
     if lowest == -1 and highest <= 1 and not (p == 0).any():
         return (p > 0).astype(np.uint8)
     if lowest < 0 or highest > 1:
-        values = ", ".join(map(str, np.unique(p)[:5]))
+        wrong = (p < -1) | (p > 1)
+        # Where no value is wrong by itself, 0 and -1 are mixed: the first of each is shown.
+        masks = [wrong] if wrong.any() else [p == 0, p < 0]
+        places = sorted(int(np.argmax(mask)) for mask in masks)
         raise InputError(
-            f"polarities {values}", where=where, expected="0 and 1, -1 and +1, or true and false"
+            ", ".join(f"event {first + place:,} has p = {p[place]}" for place in places),
+            where=where,
+            expected="polarities 0 and 1, -1 and +1, or true and false",
         )
     return p.astype(np.uint8, copy=False)
 

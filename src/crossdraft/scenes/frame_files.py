@@ -74,7 +74,7 @@ def read_frame(path: Path) -> npt.NDArray[np.uint8]:
             f"not a readable image ({type(error).__name__}: {error})",
             where=path,
             expected="a complete PNG file",
-            hint="was it cut while it was written or copied? draw it again",
+            hint="was it cut while it was written or copied? copy, download or draw it again",
         ) from error
 
 

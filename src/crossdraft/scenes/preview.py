@@ -85,8 +85,9 @@ def _look_at_events(scene: Scene, view: Preview, columns: int) -> list[tuple[int
     """Draw the events; returns the stretches drawn, from the scene's start."""
     with recording(scene) as events:
         start, end = events.span_us
-        spans = stretches(events.span_us, columns, WINDOW_US)
-        view.facts += [_duration(end - start), f"{_count(events.count)} events"]
+        spans = stretches(events.span_us, columns if end > start else 1, WINDOW_US)
+        plural = "" if events.count == 1 else "s"
+        view.facts += [_duration(end - start), f"{_count(events.count)} event{plural}"]
         if end > start:
             view.facts.append(f"{_count(events.count * 1e6 / (end - start))} events/s")
         moments = [(first - start, last - start) for first, last in spans]

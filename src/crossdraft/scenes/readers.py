@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.files import GZIP_MAGIC
+from crossdraft.base.files import GZIP_MAGIC, refuse_bomb
 from crossdraft.base.safe_load import load_pickled_npy
 from crossdraft.scenes.event_columns import EXPECTED, named_columns
 from crossdraft.scenes.events import EventStream
@@ -29,8 +30,6 @@ _RAW_HEADER = re.compile(
     re.MULTILINE,
 )
 _DAT_HEADER = re.compile(rb"^% (Data file containing|Version \d)", re.MULTILINE)
-#: What an archive may unpack to, however small it is; beyond, at most so many times its own size.
-_FREE_UNPACK_BYTES, _MAX_UNPACK_RATIO = 1 << 30, 100
 
 
 def read_events(
@@ -71,7 +70,11 @@ def read_events(
     stream = readers[kind](path, sensor)
     if not len(stream):
         raise InputError("no events in the file", where=path, expected="at least one event")
-    return stream.between(*window_us) if window_us else stream
+    if window_us is None:
+        return stream
+    window = stream.between(*window_us)
+    # A view would keep the whole recording in memory.
+    return window.copy() if 2 * len(window) < len(stream) else window
 
 
 def event_format(path: Path) -> str:
@@ -83,6 +86,8 @@ def event_format(path: Path) -> str:
     if path.is_dir():
         raise InputError("a folder", where=path, expected=KNOWN)
     try:
+        if path.exists() and not path.is_file():  # a pipe would block until somebody writes to it
+            raise InputError("not a regular file", where=path, expected=KNOWN)
         with path.open("rb") as stream:
             head = stream.read(_SAMPLE_BYTES)
     except FileNotFoundError as error:
@@ -91,9 +96,33 @@ def event_format(path: Path) -> str:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error
     if not head:
         raise InputError("the file is empty", where=path, expected=KNOWN)
+    if not head.startswith(GZIP_MAGIC):
+        return _format_of(head, path)
+    inner = _gzip_head(head)
+    kind = "text"
+    if inner:
+        kind = "gzip" if inner.startswith(GZIP_MAGIC) else _format_of(inner, path, "unpacked, ")
+    if kind != "text":
+        raise InputError(
+            f"a gzip file with {kind} inside", where=path, expected="text inside gzip",
+            hint="unpack it first, for instance with gunzip",
+        )  # fmt: skip
+    return "text"
+
+
+def _gzip_head(head: bytes) -> bytes:
+    """First bytes of what is packed; none where they are damaged, which the reader will say."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, _SAMPLE_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _format_of(head: bytes, path: Path, prefix: str = "") -> str:
+    """Kind by the first bytes; `prefix` goes before the message that there is none."""
     magic = {
         b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", _HDF5_MAGIC: "hdf5",
-        b"#!AER-DAT4": "aedat4", GZIP_MAGIC: "text",
+        b"#!AER-DAT4": "aedat4",
     }  # fmt: skip
     for start, kind in magic.items():
         if head.startswith(start):
@@ -107,7 +136,9 @@ def event_format(path: Path) -> str:
     if _looks_like_text(head):
         return "text"
     raise InputError(
-        f"of no known kind (it begins with {head[:8].hex(' ')})", where=path, expected=KNOWN
+        f"{prefix}of no known kind (it begins with {head[:8].hex(' ')})",
+        where=path,
+        expected=KNOWN,
     )
 
 
@@ -142,14 +173,23 @@ def _read_npy(path: Path, sensor: tuple[int, int] | None) -> EventStream:
     if isinstance(loaded, np.ndarray) and loaded.dtype.names and loaded.ndim == 1:
         loaded = {name: loaded[name] for name in loaded.dtype.names}
     if not isinstance(loaded, Mapping):
-        shape = f"an array of {loaded.dtype}" if isinstance(loaded, np.ndarray) else "no dictionary"
-        raise InputError(f"it holds {shape}", where=path, expected=f"a dictionary of {EXPECTED}")
-    arrays = {
-        name: value
-        for name, value in loaded.items()
-        if isinstance(name, str) and isinstance(value, np.ndarray)
-    }
-    return _stream_of(arrays, [str(name) for name in loaded], sensor, path)
+        is_array = isinstance(loaded, np.ndarray)
+        raise InputError(
+            f"an array of {loaded.dtype} {list(loaded.shape)}" if is_array else "no dictionary",
+            where=path,
+            expected=f"a dictionary of {EXPECTED}",
+            hint="save the columns by name: numpy.savez(path, x=x, y=y, t=t, p=p)",
+        )
+    known = {name: value for name, value in loaded.items() if isinstance(name, str)}
+    for name in (named_columns(known) or {}).values():
+        if not isinstance(known[name], np.ndarray):
+            raise InputError(
+                f"{name} is of type {type(known[name]).__name__}, no array",
+                where=path,
+                expected="one numpy array a column",
+                hint="save numpy.asarray(column) for every column",
+            )
+    return _stream_of(known, [str(name) for name in loaded], sensor, path)
 
 
 def _read_npz(path: Path, sensor: tuple[int, int] | None) -> EventStream:
@@ -160,7 +200,8 @@ def _read_npz(path: Path, sensor: tuple[int, int] | None) -> EventStream:
             members = {name.removesuffix(".npy"): name for name in archive.namelist()}
             names = named_columns(members)
             wanted = [*(names or {}).values(), *({"width", "height"} & set(members))]
-            _refuse_bomb([archive.getinfo(members[name]) for name in wanted], path)
+            sizes = [archive.getinfo(members[name]).file_size for name in wanted]
+            refuse_bomb(path.stat().st_size, sum(sizes), path)
             arrays = {name: _read_member(archive, members[name], path) for name in wanted}
     except InputError:
         raise
@@ -177,16 +218,6 @@ def _read_npz(path: Path, sensor: tuple[int, int] | None) -> EventStream:
             raise InputError("width and height are no whole numbers", where=path)
         sensor = int(size[0].item()), int(size[1].item())
     return _stream_of(arrays, list(members), sensor, path)
-
-
-def _refuse_bomb(members: list[zipfile.ZipInfo], path: Path) -> None:
-    unpacked, packed = sum(m.file_size for m in members), path.stat().st_size
-    if unpacked > max(_FREE_UNPACK_BYTES, _MAX_UNPACK_RATIO * packed):
-        raise InputError(
-            f"an archive of {packed:,} bytes that unpacks to {unpacked:,}",
-            where=path,
-            expected=f"at most {_MAX_UNPACK_RATIO} times its own size",
-        )
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> npt.NDArray[Any]:
@@ -208,5 +239,5 @@ def _stream_of(
     if names is None:
         shown = ", ".join(name[:40] for name in members[:8]) or "nothing"
         raise InputError(f"it holds {shown}", where=path, expected=EXPECTED)
-    columns = {column: arrays[name] for column, name in names.items()}
-    return EventStream.checked(**columns, sensor=sensor, where=path)
+    columns = (arrays[names[column]] for column in "xytp")
+    return EventStream.checked(*columns, sensor=sensor, where=path)

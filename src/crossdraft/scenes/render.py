@@ -8,7 +8,7 @@ inference, the official training and the seed study differ; `PRESETS` names the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -81,24 +81,31 @@ class RenderSettings:
         # One text per meaning, so that settings compare: `last:0.05s` is `last:50ms`.
         object.__setattr__(self, "window", str(Window.parse(self.window)))
 
-    def cut_into(self, duration_us: int) -> int:
-        """Parts that a clip of this duration is cut into.
+    def settled(self, duration_us: int, *, known: bool = True) -> RenderSettings:
+        """The same settings for a clip of this duration, `hz` turned into `parts`.
+
+        Args:
+            known: the clip's own bounds, of which hz counts whole frames. Else the events' span,
+                which is a little shorter than the clip: it is rounded to the nearest frame.
 
         Raises:
-            InputError: more than memory is good for.
+            InputError: more frames than memory is good for.
         """
-        count = self.parts if self.hz is None else max(1, duration_us * self.hz // 1_000_000)
-        if count > _MAX_PARTS:
+        if self.hz is None:
+            return self
+        half = 0 if known else 500_000
+        parts = max(1, (duration_us * self.hz + half) // 1_000_000)
+        if parts > _MAX_PARTS:
             raise InputError(
-                f"{count:,} frames of a clip of {duration_us / 1e6:g} s",
+                f"{parts:,} frames of a clip of {duration_us / 1e6:g} s",
                 where="hz",
                 expected=f"{_MAX_PARTS:,} frames per clip or fewer",
             )
-        return count
+        return replace(self, parts=parts, hz=None)
 
     def frames(self, duration_us: int) -> int:
         """Frames drawn of a clip of this duration."""
-        return 1 if self.keep == "first" else self.cut_into(duration_us)
+        return 1 if self.keep == "first" else self.settled(duration_us).parts
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON."""
@@ -116,18 +123,6 @@ PRESETS: Mapping[str, RenderSettings] = MappingProxyType(
         "seed": RenderSettings(canvas="tight", overlap="negative"),
     }
 )
-
-
-def clip_duration_us(stream: EventStream, span_us: tuple[int, int] | None = None) -> int:
-    """Duration of a clip in µs.
-
-    Without known bounds it is the events' own span rounded to a whole millisecond: the events of
-    a clip of one second span a few µs less, and one second at 5 Hz is five frames.
-    """
-    if span_us is not None:
-        return span_us[1] - span_us[0]
-    start_us, end_us = clip_span(stream)
-    return (end_us - start_us + 500) // 1000 * 1000
 
 
 def render_frames(
@@ -151,17 +146,18 @@ def render_frames(
         uint8 [height, width, 3] each, RGB.
 
     Raises:
-        InputError: `out` does not fit, or the frames would fill the memory.
+        InputError: `out` does not fit, the frames would fill the memory, or the clip ends before
+            it starts.
     """
-    settings = settings or RenderSettings()
-    duration_us = clip_duration_us(stream, span_us)
+    start_us, end_us = span_us or clip_span(stream)
+    settings = (settings or RenderSettings()).settled(end_us - start_us, known=span_us is not None)
     ranges = frame_ranges(
         stream,
-        settings.cut_into(duration_us),
+        settings.parts,
         by=settings.by,
         window=Window.parse(settings.window),
         span_us=span_us,
-    )[: settings.frames(duration_us)]
+    )[: settings.frames(end_us - start_us)]
     shape = (len(ranges), stream.height, stream.width, 3)
     tight = settings.canvas == "tight"
     if out is not None:

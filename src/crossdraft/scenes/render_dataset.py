@@ -13,21 +13,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from crossdraft.base.clock import now_ms
 from crossdraft.base.errors import InputError
-from crossdraft.base.files import parse_json, read_text, write_json
 from crossdraft.base.lock import locked
 from crossdraft.base.progress import Progress, ProgressSink, silent
 from crossdraft.scenes.dataset import SceneDataset
+from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.frame_files import frame_path, write_frame
-from crossdraft.scenes.readers import read_events
-from crossdraft.scenes.render import RenderSettings, clip_duration_us, render_frames
+from crossdraft.scenes.frame_note import NOTE, check_note, note_settings
+from crossdraft.scenes.readers import event_format, read_events
+from crossdraft.scenes.render import RenderSettings, render_frames
+from crossdraft.scenes.windows import Window, clip_span, drawn_spans
 from crossdraft.scenes.workers import Failure, run_jobs
 
-NOTE = "render.json"
-_FORMAT = "crossdraft-event-frames/1"
+if TYPE_CHECKING:
+    from crossdraft.scenes.event_file import EventFile
+
 #: What `base.files.atomic_path` leaves of a frame when its process is killed.
 _LEFTOVER = re.compile(r"\..+_\d+\.png\..{8}\.png", re.ASCII)
 
@@ -159,46 +164,18 @@ def render_jobs(
     return report
 
 
-def note_settings(
-    folder: Path, settings: RenderSettings, sensor: tuple[int, int] | None = None
-) -> None:
-    """Note in a set's folder how its frames are drawn."""
-    write_json(folder / NOTE, _note(settings, sensor))
-
-
-def _note(settings: RenderSettings, sensor: tuple[int, int] | None) -> dict[str, Any]:
-    size = list(sensor) if sensor else None
-    return {"format": _FORMAT, **settings.to_json(), "sensor": size}
-
-
 def _claim(folder: Path, settings: RenderSettings, sensor: tuple[int, int] | None) -> None:
     """Make the folder this set's own, or refuse what it holds."""
-    path, wanted = folder / NOTE, _note(settings, sensor)
-    if path.exists():
-        found = parse_json(read_text(path), path)
-        if found != wanted:
-            raise InputError(
-                f"the frames here were drawn with {_difference(found, wanted)}",
-                where=path,
-                expected="one set of frames per folder",
-                hint="name another set with --name, or delete this one",
-            )
-    elif any(folder.glob("*.png")) or any(folder.glob("*/*.png")):
+    if check_note(folder, settings, sensor):
+        return
+    if any(folder.glob("*.png")) or any(folder.glob("*/*.png")):
         raise InputError(
             "holds frames without a note of how they were drawn",
             where=folder,
             expected=f"an empty folder, or one with {NOTE}",
             hint="name another set with --name, such as event_image_new",
         )
-    else:
-        note_settings(folder, settings, sensor)
-
-
-def _difference(found: Any, wanted: dict[str, Any]) -> str:
-    if not isinstance(found, dict):
-        return "unknown settings"
-    names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
-    return ", ".join(f"{name} {found.get(name)!r} (now {wanted.get(name)!r})" for name in names)
+    note_settings(folder, settings, sensor)
 
 
 def _clean(folders: Iterable[Path]) -> None:
@@ -224,17 +201,52 @@ def draw_clip(job: RenderJob, settings: RenderSettings) -> int:
         start_us, end_us = job.window_us or (0, 0)
         if all(path.exists() for path in job.outputs(settings.frames(end_us - start_us))):
             return 0
-    events = read_events(job.events, sensor=job.sensor, window_us=job.window_us)
-    count = settings.frames(clip_duration_us(events, job.window_us))
-    paths = job.outputs(count)
+    events, span_us, settings = _read(job, settings)
+    paths = job.outputs(settings.frames(0))
     if all(path.exists() for path in paths):
         return 0
     _make_folder(job.folder)
-    for frame, path in zip(
-        render_frames(events, settings, span_us=job.window_us), paths, strict=True
-    ):
+    for frame, path in zip(render_frames(events, settings, span_us=span_us), paths, strict=True):
         write_frame(frame, path)
-    return count
+    return len(paths)
+
+
+def _read(
+    job: RenderJob, settings: RenderSettings
+) -> tuple[EventStream, tuple[int, int] | None, RenderSettings]:
+    """Events to draw, the clip's bounds, and the settings with their number of frames.
+
+    Of a long recording in HDF5, of which only windows are drawn, no more than these is read.
+    """
+    window = Window.parse(settings.window)
+    if job.window_us is None and window.length_us and event_format(job.events) == "hdf5":
+        from crossdraft.scenes.event_file import EventFile
+
+        with EventFile(job.events, job.sensor) as file:
+            span_us = file.start_us, file.end_us
+            settings = settings.settled(span_us[1] - span_us[0], known=False)
+            return (
+                _read_spans(file, drawn_spans(settings.parts, window, span_us)),
+                span_us,
+                settings,
+            )
+    events = read_events(job.events, sensor=job.sensor, window_us=job.window_us)
+    start_us, end_us = job.window_us or clip_span(events)
+    known = job.window_us is not None
+    return events, job.window_us, settings.settled(end_us - start_us, known=known)
+
+
+def _read_spans(file: EventFile, spans: list[tuple[int, int]]) -> EventStream:
+    """Events of several stretches, ends included, each event once."""
+    merged: list[tuple[int, int]] = []
+    for start_us, end_us in sorted(spans):
+        if merged and start_us <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end_us))
+        else:
+            merged.append((start_us, end_us))
+    parts = [file.window(start_us, end_us + 1) for start_us, end_us in merged]
+    x, y, t, p = (np.concatenate([getattr(part, name) for part in parts]) for name in "xytp")
+    return EventStream(x, y, t, p, *file.sensor)
 
 
 def _make_folder(folder: Path) -> None:

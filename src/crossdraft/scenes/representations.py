@@ -86,16 +86,21 @@ def voxel_grid(
             count.
 
     Returns:
-        float32 [bins, height, width]; without `normalise` its sum is the sum of the polarities.
+        float32 [bins, height, width]; without `normalise` its sum is the sum of the polarities, as
+        long as no voxel passes 16 million.
 
     Raises:
-        InputError: `bins` is not a positive whole number.
+        InputError: `bins` is not a positive whole number, or the span ends before it starts.
     """
     if type(bins) is not int or bins < 1:
         raise InputError(f"{bins!r}", where="bins", expected="a whole number from 1")
     grid = np.zeros((bins, stream.height, stream.width), np.float32)
     if len(stream):
         start_us, end_us = span_us or (int(stream.t[0]), int(stream.t[-1]))
+        if end_us < start_us:
+            raise InputError(
+                f"a span from {start_us} to {end_us} µs", expected="an end after the start"
+            )
         inside = stream.between(start_us, end_us + 1)
         per_us = (bins - 1) / (end_us - start_us) if end_us > start_us else 0.0
         _spread(inside.x, inside.y, inside.t, inside.p, np.int64(start_us), per_us, grid)

@@ -7,6 +7,7 @@ be missing.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -136,6 +137,7 @@ def _is_number(stem: str) -> bool:
 
 def split_of(name: str) -> str | None:
     """`train` or `test` by the folder names of the seed study (`…_dsec_seq_…` is its test part)."""
-    if "train" in name:
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    if "train" in words:
         return "train"
-    return "test" if "test" in name or "_seq_" in name else None
+    return "test" if "test" in words or "seq" in words else None

@@ -8,16 +8,30 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-FEWER_FIELDS, NO_NUMBER, TOO_LARGE, FRACTION = 1, 2, 3, 4
+FEWER_FIELDS, NO_NUMBER, TOO_LARGE, FRACTION, LARGE_PLACE = 1, 2, 3, 4, 5
 _MAX_DIGITS = 18
+_MAX_PLACE = 2**31 - 1
+_WORDS = (np.frombuffer(b"false", np.uint8), np.frombuffer(b"true", np.uint8))
+
+
+@njit(cache=True, nogil=True)
+def _ends_line(data: Any, i: int) -> bool:
+    """Whether byte i ends a line: LF, or a CR that no LF follows."""
+    byte = data[i]
+    return byte == 10 or (byte == 13 and (i + 1 == len(data) or data[i + 1] != 10))
+
+
+@njit(cache=True, nogil=True)
+def _is_space(byte: int) -> bool:
+    return byte <= 32 and (byte == 32 or byte == 9 or byte == 13 or byte == 12)
 
 
 @njit(cache=True, nogil=True)
 def count_lines(data: npt.NDArray[np.uint8]) -> int:
     """Lines of a text, the last one with or without its line end."""
     lines = 1
-    for byte in data:
-        lines += byte == 10
+    for i in range(len(data) - 1):  # bitwise, so that it is vectorised
+        lines += (data[i] == 10) | ((data[i] == 13) & (data[i + 1] != 10))
     return lines
 
 
@@ -91,13 +105,26 @@ def _number(data: Any, start: int, stop: int, power: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def _truth(data: Any, start: int, stop: int) -> int:
+    """1 for true, 0 for false, in any case of letters; -1 for anything else."""
+    for value, word in enumerate(_WORDS):
+        same = stop - start == len(word)
+        for i in range(len(word)):
+            same = same and data[start + i] | 32 == word[i]
+        if same:
+            return value
+    return -1
+
+
+@njit(cache=True, nogil=True)
 def parse(
     data: npt.NDArray[np.uint8],
     delimiter: int,
     order: npt.NDArray[np.int64],
     fields: int,
     power: int,
-    out: npt.NDArray[np.int64],
+    xyp: npt.NDArray[np.int32],
+    t: npt.NDArray[np.int64],
 ) -> Any:
     """Parse lines of events; empty lines and comments are skipped.
 
@@ -107,7 +134,8 @@ def parse(
         order: place of x, y, t, p in a line, int64 [4].
         fields: fields that every line must have.
         power: times are multiplied by 10 to this power.
-        out: x, y, t, p, int64 [4, lines], written from the start.
+        xyp: x, y and p, int32 [3, lines], written from the start; p may be true or false.
+        t: times, int64 [lines], written from the start.
 
     Returns:
         fault (0 for none), line of the fault from 0, events, whether a time has a point, whether
@@ -117,40 +145,48 @@ def parse(
     decimal, any_fraction = False, False
     while i < n:
         end = i
-        while end < n and data[end] != 10:
+        while end < n and (data[end] > 13 or not _ends_line(data, end)):  # > 13 for speed
             end += 1
-        while i < end and (data[i] == 32 or data[i] == 9 or data[i] == 13 or data[i] == 12):
+        while i < end and _is_space(data[i]):
             i += 1
         if i < end and data[i] != 35 and data[i] != 37:
             field = 0
             while i <= end:
-                while i < end and (data[i] == 32 or data[i] == 9 or data[i] == 13 or data[i] == 12):
+                while i < end and _is_space(data[i]):
                     i += 1
                 if i == end and delimiter == 0:
                     break
                 start = i
                 if delimiter == 0:
-                    while i < end and data[i] != 32 and data[i] != 9 and data[i] != 13:
+                    while i < end and not _is_space(data[i]):
                         i += 1
                     stop = i
                 else:
                     while i < end and data[i] != delimiter:
                         i += 1
                     stop = i
-                    while stop > start and (data[stop - 1] == 32 or data[stop - 1] == 13):
+                    while stop > start and _is_space(data[stop - 1]):
                         stop -= 1
                 for column in range(4):
                     if order[column] == field:
                         scale = power if column == 2 else 0
                         value, fault, point, fraction = _number(data, start, stop, scale)
-                        if fault == 0 and column != 2 and fraction:
-                            fault = FRACTION
+                        if fault == NO_NUMBER and column == 3:
+                            value = _truth(data, start, stop)
+                            fault = 0 if value >= 0 else NO_NUMBER
+                        if fault == 0 and column != 2:
+                            if fraction:
+                                fault = FRACTION
+                            elif abs(value) > _MAX_PLACE:
+                                fault = LARGE_PLACE
                         if fault:
                             return fault, line, rows, decimal, any_fraction
-                        out[column, rows] = value
                         if column == 2:
+                            t[rows] = value
                             decimal |= point
                             any_fraction |= fraction
+                        else:
+                            xyp[min(column, 2), rows] = value
                 field += 1
                 i += 1
             if field != fields:

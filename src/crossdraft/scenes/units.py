@@ -7,8 +7,9 @@ from fractions import Fraction
 
 from crossdraft.base.errors import InputError
 
-_UNITS_US = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000}
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*(us|µs|ms|s)", re.ASCII)
+#: Micro is written with the micro sign (U+00B5) or the Greek letter (U+03BC).
+_UNITS_US = {"us": 1, "\u00b5s": 1, "\u03bcs": 1, "ms": 1_000, "s": 1_000_000}
+_PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*(us|\u00b5s|\u03bcs|ms|s)", re.ASCII)
 
 
 def parse_duration_us(text: str, where: str = "duration") -> int:

@@ -80,7 +80,9 @@ def probe(path: Path) -> VideoInfo:
     """Size, times and rate of a video from its packets; nothing is decoded where they tell.
 
     Raises:
-        InputError: missing, not a video, without a video track, empty, or cut.
+        InputError: missing, not a video, without a video track, empty, or cut. mp4 and Matroska
+            say how long they are; AVI, FLV and transport streams that were cut between two packets
+            look like shorter recordings.
     """
     index = _whole_index(path)
     with opened(path) as (_, stream):
@@ -223,13 +225,16 @@ def _decode_runs(
             container.seek(keyframe.dts, stream=stream)
         left = {index.pts[frame]: frame for frame in run}
         last = index.pts[run[-1]]
+        reached = False
         for packet in container.demux(stream):
             if packet.is_corrupt:
                 continue
+            # Seeking may end before the keyframe; what fails there spoils all that follows.
+            reached = reached or packet.pts == keyframe.pts
             # Frames that nobody asks for and none refers to are not decoded at all.
             needed = packet.pts in left or not packet.size
             stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
-            frames = _decode(packet, keyframe)
+            frames = _decode(packet, keyframe if reached else None)
             _keep(frames, left, pictures)
             if not left or any(frame.pts is not None and frame.pts > last for frame in frames):
                 break

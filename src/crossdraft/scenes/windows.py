@@ -87,14 +87,17 @@ def frame_ranges(
 
     Returns:
         int64 [parts, 2].
+
+    Raises:
+        InputError: the clip ends before it starts.
     """
     window = window or Window()
     start_us, end_us = span_us or clip_span(stream)
-    length_us = end_us - start_us
-    wanted_us = min(window.length_us or length_us, length_us)
+    spans = drawn_spans(parts, window, (start_us, end_us))
     if window.kind == "spread":
-        return _spread(stream, parts, start_us, length_us, wanted_us)
-    start_us = end_us - wanted_us
+        return _spread(stream, spans, end_us)
+    start_us = spans[0][0]
+    wanted_us = end_us - start_us
     stop = _after(stream, end_us)
     if by == "time":
         bounds_us = [start_us + wanted_us * i // parts for i in range(parts)]
@@ -106,18 +109,35 @@ def frame_ranges(
     return np.array([edges, [*edges[1:], stop]], np.int64).T
 
 
-def _spread(
-    stream: EventStream, parts: int, start_us: int, length_us: int, wanted_us: int
-) -> npt.NDArray[np.int64]:
+def drawn_spans(parts: int, window: Window, span_us: tuple[int, int]) -> list[tuple[int, int]]:
+    """Stretches of a clip that are drawn: one for every frame with `spread`, else a single one.
+
+    Raises:
+        InputError: the clip ends before it starts.
+    """
+    start_us, end_us = span_us
+    length_us = end_us - start_us
+    if length_us < 0:
+        raise InputError(
+            f"a clip from {start_us} to {end_us} µs", expected="an end after the start"
+        )
+    wanted_us = min(window.length_us or length_us, length_us)
     slack_us = length_us - wanted_us
+    if window.kind != "spread":
+        return [(end_us - wanted_us, end_us)]
     if parts == 1:
         starts_us = [start_us + slack_us // 2]
     else:
         starts_us = [start_us + slack_us * i // (parts - 1) for i in range(parts)]
-    firsts = np.searchsorted(stream.t, starts_us)
-    stops = np.searchsorted(stream.t, [us + wanted_us for us in starts_us])
-    at_end = np.array(starts_us) + wanted_us == start_us + length_us
-    stops[at_end] = _after(stream, start_us + length_us)
+    return [(us, us + wanted_us) for us in starts_us]
+
+
+def _spread(
+    stream: EventStream, spans: list[tuple[int, int]], end_us: int
+) -> npt.NDArray[np.int64]:
+    firsts = np.searchsorted(stream.t, [start for start, _ in spans])
+    stops = np.searchsorted(stream.t, [stop for _, stop in spans])
+    stops[[stop == end_us for _, stop in spans]] = _after(stream, end_us)
     return np.stack([firsts, stops], axis=1).astype(np.int64)
 
 
