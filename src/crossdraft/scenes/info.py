@@ -57,13 +57,6 @@ class SceneFacts:
     video_duration_us: int | None = None
     damaged: list[tuple[str, InputError]] = field(default_factory=list)
 
-    @property
-    def events_per_s(self) -> float | None:
-        """Events per second of the scene's duration."""
-        if not self.events or not self.duration_us:
-            return None
-        return self.events * 1e6 / self.duration_us
-
 
 def sampled(dataset: SceneDataset, count: int) -> list[Scene]:
     """About evenly spaced scenes, the first and the last among them."""
