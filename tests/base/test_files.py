@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import stat
 import tracemalloc
@@ -135,3 +136,18 @@ def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="this is a folder"):
         write_json(tmp_path / "result.json", {})
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize("name", ["result.json", "notes", ".hidden", "a.b.h5"])
+def test_what_a_kill_leaves_is_swept_and_nothing_else(tmp_path: Path, name: str) -> None:
+    (tmp_path / "below").mkdir()
+    own = [tmp_path / file for file in (".config.settings", ".a.abcdefgh.json", "x.abcdefgh.part")]
+    for path in own:
+        path.touch()
+    with contextlib.suppress(KeyboardInterrupt), files.atomic_path(tmp_path / "below" / name) as it:
+        left = it.with_name(it.name)
+        assert files.is_temporary(it)
+        raise KeyboardInterrupt
+    left.touch()  # as if the writer had been killed
+    files.sweep(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(own)

@@ -145,7 +145,7 @@ def test_what_is_lost_is_cut_again(root: Path, tmp_path: Path) -> None:
     video = folder / "video" / "interlaken_00_c" / "000000.mp4"
     video.write_bytes(video.read_bytes()[:-7])
     (folder / ".records" / "thun_00_a" / "000000.json").unlink()
-    (folder / "events" / "thun_00_a" / ".000000.h5.abcd1234.h5").touch()
+    (folder / "events" / "thun_00_a" / ".000000.h5.abcd1234.part.h5").touch()
     _, report = cut(root, tmp_path / "out")
     assert (report.cut, report.kept) == (3, 2)
     assert tree(tmp_path / "out") == before

@@ -215,7 +215,7 @@ def test_scenes_without_events_are_left_out(tmp_path: Path) -> None:
 
 def test_leftovers_of_a_killed_run_go(seed_folder: Path) -> None:
     draw(seed_folder)
-    leftover = seed_folder / "event_image" / "drive_0" / ".000000_0.png.a1_b2c3d.png"
+    leftover = seed_folder / "event_image" / "drive_0" / ".000000_0.png.a1_b2c3d.part.png"
     other = leftover.with_name(".keep.png")
     for path in (leftover, other):
         path.touch()

@@ -34,6 +34,9 @@ def numbered_frames(n: int, size: tuple[int, int] = (96, 64)) -> list[Pixels]:
     return [numbered_frame(number, size) for number in range(n)]
 
 
+FRAMES = numbered_frames(50)
+
+
 def number_of(frame: Pixels) -> int:
     """The number that a decoded frame carries."""
     centres = frame[_BLOCK // 2, _BLOCK // 2 : _BITS * _BLOCK : _BLOCK].mean(axis=-1)

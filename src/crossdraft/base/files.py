@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,10 @@ GZIP_MAGIC = b"\x1f\x8b"
 FREE_UNPACK_BYTES, MAX_UNPACK_RATIO = 1 << 30, 100
 
 
+#: Names of files that are not renamed yet; nobody else calls a file like that.
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.part(\.[^.]+)?", re.ASCII)
+
+
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it onto `target` if the block succeeds.
@@ -34,7 +39,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     try:
         handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent
+            prefix=f".{target.name}.", suffix=f".part{target.suffix}", dir=target.parent
         )
     except OSError as error:
         raise InputError(
@@ -66,6 +71,18 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether this is what an atomic write leaves when its process is killed."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writes have left in a folder and below; for whoever holds its lock."""
+    for path in folder.rglob(".*"):
+        if path.is_file() and is_temporary(path):
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(target: Path, data: bytes) -> None:

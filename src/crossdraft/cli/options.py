@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from crossdraft.base.errors import InputError
 
 if TYPE_CHECKING:
     from crossdraft.scenes.render import RenderSettings
+
+
+Sensor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH",
+        help="Sensor size in pixels.",
+        show_default="as the files say, or 640x480",
+    ),
+]
 
 
 def parse_size(text: str, option: str) -> tuple[int, int]:

@@ -75,7 +75,7 @@ def dsec(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes; each holds one clip's events, 0.4 GB per second of clip.",
+            help="Processes; each holds the events of one clip in memory.",
             show_default="one per core, four at most",
         ),
     ] = None,

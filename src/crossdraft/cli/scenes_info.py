@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossdraft.base.errors import InputError
+from crossdraft.cli.options import Sensor, parse_size
 
 if TYPE_CHECKING:
     from crossdraft.scenes.dataset import SceneDataset
@@ -48,14 +49,7 @@ def info(
         bool,
         typer.Option("--all", help="Read every scene instead of a sample of twelve."),
     ] = False,
-    sensor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WxH",
-            help="Sensor size in pixels.",
-            show_default="as the files say, or 640x480",
-        ),
-    ] = None,
+    sensor: Sensor = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")
     ] = False,
@@ -68,7 +62,6 @@ def info(
     Example: crossdraft scenes info my_dataset --all
     """
     from crossdraft.base.result import Result
-    from crossdraft.cli.options import parse_size
     from crossdraft.cli.progress import progress_bar
     from crossdraft.scenes.dataset import SceneDataset
     from crossdraft.scenes.info import inspect

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossdraft.base.errors import InputError
-from crossdraft.cli.options import cores, parse_size, render_preset
+from crossdraft.cli.options import Sensor, cores, parse_size, render_preset
 
 if TYPE_CHECKING:
     from crossdraft.scenes.dataset import SceneDataset
@@ -81,14 +81,7 @@ def render(
         str | None,
         typer.Option(help="all | first: draw only the first of the frames.", show_default="all"),
     ] = None,
-    sensor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WxH",
-            help="Sensor size in pixels.",
-            show_default="as the files say, or 640x480",
-        ),
-    ] = None,
+    sensor: Sensor = None,
     name: Annotated[
         str | None,
         typer.Option(

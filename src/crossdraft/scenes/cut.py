@@ -7,7 +7,6 @@ manifest is written anew from the records at the end of every run.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 from crossdraft.base.clock import now_ms
 from crossdraft.base.errors import InputError
 from crossdraft.base.fields import Item
-from crossdraft.base.files import parse_json, read_text
+from crossdraft.base.files import parse_json, read_text, sweep
 from crossdraft.base.lock import locked
 from crossdraft.base.progress import Progress, ProgressSink, silent
 from crossdraft.scenes.cut_clip import RECORDS, Clip, close_recording, cut_clip
@@ -28,9 +27,6 @@ from crossdraft.scenes.frame_note import note_settings as note_frames
 from crossdraft.scenes.manifest import from_record, write_manifest
 from crossdraft.scenes.seed_writer import write_seed_manifest
 from crossdraft.scenes.workers import Failure, run_jobs
-
-#: What `base.files.atomic_path` leaves when its process is killed.
-_LEFTOVER = re.compile(r"\..+\.\w+\.[a-z0-9_]{8}\.\w+", re.ASCII)
 
 
 @dataclass
@@ -99,7 +95,7 @@ def run_cut(
             close_recording()
             # Workers that were ended in the middle of a file.
             for dataset in plan.datasets:
-                _sweep(dataset.folder)
+                sweep(dataset.folder)
         for dataset in plan.datasets:
             report.clips[str(dataset.folder)] = _write_manifest(dataset)
     report.failed.sort()
@@ -132,7 +128,7 @@ def _prepare(dataset: DatasetPlan) -> None:
     folder = dataset.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
+        sweep(folder)
         note_settings(folder, dataset.settings, dataset.duration_us)
         for clip in dataset.clips[:1]:
             for name, (settings, _) in clip.files().frames.items():
@@ -140,13 +136,6 @@ def _prepare(dataset: DatasetPlan) -> None:
                 note_frames(folder / name, settings)
     except OSError as error:
         raise InputError(f"cannot write here ({error.strerror})", where=folder) from error
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what was left half-written; the lock says that nobody writes now."""
-    for path in folder.rglob(".*"):
-        if _LEFTOVER.fullmatch(path.name) and path.is_file():
-            path.unlink(missing_ok=True)
 
 
 def _is_done(clip: Clip, known: dict[str, Any] | None) -> bool:

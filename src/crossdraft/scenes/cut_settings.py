@@ -17,6 +17,8 @@ from crossdraft.base.files import parse_json, read_text, write_json
 from crossdraft.scenes.cut_windows import FPS, step_of
 from crossdraft.scenes.dsec import CUT_NOTE, SIDES
 from crossdraft.scenes.dsec_sequences import SPLITS
+from crossdraft.scenes.frame_names import frame_name
+from crossdraft.scenes.frame_note import difference
 from crossdraft.scenes.render import RenderSettings
 from crossdraft.scenes.seed_layout import EVENTS_FOLDER, VIDEO_FOLDER
 from crossdraft.scenes.seed_writer import seed_folder
@@ -143,7 +145,7 @@ def clip_files(settings: CutSettings, drive: str, number: int, duration_us: int)
         frames={
             name: (
                 drawn,
-                tuple(f"{name}/{stem}_{i}.png" for i in range(drawn.frames(duration_us))),
+                tuple(f"{name}/{frame_name(stem, i)}" for i in range(drawn.frames(duration_us))),
             )
             for name, drawn in sets.items()
         },
@@ -179,7 +181,7 @@ def check_folder(folder: Path, settings: CutSettings, duration_us: int) -> None:
         ) from error
     if found != wanted:
         raise InputError(
-            f"the clips here were cut with {_difference(found, wanted)}",
+            f"the clips here were cut with {difference(found, wanted)}",
             where=folder,
             expected="clips of one kind in a folder",
             hint="use the same options as before, or name another folder with --out",
@@ -190,16 +192,3 @@ def note_settings(folder: Path, settings: CutSettings, duration_us: int) -> None
     """Write down how the clips of a folder are cut, unless it stands there."""
     if not (folder / CUT_NOTE).exists():
         write_json(folder / CUT_NOTE, {"format": _FORMAT, **settings.to_json(duration_us)})
-
-
-def _difference(found: Any, wanted: dict[str, Any], prefix: str = "") -> str:
-    if not isinstance(found, dict):
-        return "unknown settings"
-    parts = []
-    for name in {**wanted, **found}:
-        old, new = found.get(name), wanted.get(name)
-        if isinstance(old, dict) and isinstance(new, dict) and old != new:
-            parts.append(_difference(old, new, f"{prefix}{name}."))
-        elif old != new:
-            parts.append(f"{prefix}{name} {old!r} (now {new!r})")
-    return ", ".join(parts)

@@ -18,11 +18,12 @@ from typing import overload
 
 from crossdraft.base.errors import InputError
 from crossdraft.scenes.drives import drives_near
+from crossdraft.scenes.frame_names import clip_and_number, frame_name
 from crossdraft.scenes.frame_note import noted_settings
 from crossdraft.scenes.manifest import MANIFEST, read_manifest
 from crossdraft.scenes.render import RenderSettings
 from crossdraft.scenes.scene import Scene
-from crossdraft.scenes.seed_layout import SEED_MANIFEST, is_seed_layout, read_seed_layout
+from crossdraft.scenes.seed_layout import SEED_MANIFEST, is_number, is_seed_layout, read_seed_layout
 
 #: How files of a flat folder are told apart; what is in them is recognised by content.
 EVENT_SUFFIXES = (
@@ -32,7 +33,6 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
 #: Frames drawn before: `<set>/<drive>/<clip>_<i>.png`, the set named like this.
 FRAME_SETS = "event_image*"
-_FRAME = re.compile(r"(\d{1,15})_(\d{1,4})\.png", re.ASCII)
 _NUMBERED = re.compile(r"(.+)_(\d{3,15})", re.ASCII)
 
 
@@ -173,9 +173,10 @@ def _with_frames(scenes: Iterable[Scene], folder: Path) -> list[Scene]:
     """
     found: dict[tuple[str, str, int], dict[int, str]] = {}
     for path in sorted(folder.glob(f"{FRAME_SETS}/*/*.png")):
-        if match := _FRAME.fullmatch(path.name):
-            key = (path.parent.parent.name, path.parent.name, int(match[1]))
-            found.setdefault(key, {})[int(match[2])] = path.relative_to(folder).as_posix()
+        named = clip_and_number(path.name)
+        if named and is_number(named[0]):
+            key = (path.parent.parent.name, path.parent.name, int(named[0]))
+            found.setdefault(key, {})[named[1]] = path.relative_to(folder).as_posix()
     notes = {name: noted_settings(folder / name) for name in {name for name, *_ in found}}
     return [replace(scene, frame_sets=_frame_sets(scene, found, notes)) for scene in scenes]
 
@@ -190,10 +191,10 @@ def _frame_sets(
         frames = dict(found.get((name, scene.drive, scene.clip), {}))
         promised = _promised(scene, notes.get(name)) if frames else 0
         for file in scene.frame_sets.get(name, ()):
-            match = _FRAME.fullmatch(PurePosixPath(file).name)
-            frames.setdefault(int(match[2]) if match else len(frames), file)
+            named = clip_and_number(PurePosixPath(file).name)
+            frames.setdefault(named[1] if named else len(frames), file)
         for number in range(max([promised - 1, *frames], default=-1) + 1):
-            frames.setdefault(number, f"{name}/{scene.drive}/{scene.clip:06d}_{number}.png")
+            frames.setdefault(number, f"{name}/{frame_name(scene.id, number)}")
         if frames:
             sets[name] = tuple(frames[number] for number in sorted(frames))
     return sets

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from crossdraft.base.errors import InputError
 from crossdraft.scenes.event_columns import EXPECTED, named_columns
-from crossdraft.scenes.events import EventStream
+from crossdraft.scenes.events import EventStream, check_columns
 
 #: An index longer than this (27 hours) is not loaded; the times are searched instead.
 _MAX_INDEX = 100_000_000
@@ -93,25 +93,10 @@ def _table_columns(table: Any, path: Path) -> dict[str, Any]:
 
 def common_length(columns: dict[str, Any], path: Path) -> int:
     """Number of events, at least one."""
-    for name, column in columns.items():
-        if column.ndim != 1 or column.dtype.kind not in "iub":
-            raise InputError(
-                f"{name} is an array of {column.dtype} with {column.ndim} dimensions",
-                where=path,
-                expected="one whole number per event",
-            )
-    lengths = {name: int(column.shape[0]) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise InputError(
-            "columns of different length: "
-            + ", ".join(f"{name} {length:,}" for name, length in lengths.items()),
-            where=path,
-            expected="one x, y, t and p per event",
-            hint="was the file cut while it was written or copied?",
-        )
-    if not lengths["t"]:
+    length = check_columns(columns, path)
+    if not length:
         raise InputError("no events in the file", where=path, expected="at least one event")
-    return lengths["t"]
+    return length
 
 
 def read_offset(file: Any, path: Path) -> int:

@@ -7,6 +7,7 @@ outside; slices of a stream are views of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,16 +71,9 @@ class EventStream:
                 event lies outside the sensor, time falls, a polarity is none of the known ones.
         """
         columns = {"x": x, "y": y, "t": t, "p": p}
-        arrays = {name: _whole(name, column, where) for name, column in columns.items()}
-        lengths = {name: len(array) for name, array in arrays.items()}
-        if len(set(lengths.values())) > 1:
-            raise InputError(
-                "columns of different length: "
-                + ", ".join(f"{name} {length:,}" for name, length in lengths.items()),
-                where=where,
-                expected="one x, y, t and p per event",
-                hint="was the file cut while it was written or copied?",
-            )
+        arrays = {name: np.asarray(column) for name, column in columns.items()}
+        check_columns(arrays, where)
+        arrays = {name: _native(array) for name, array in arrays.items()}
         width, height = sensor or DEFAULT_SENSOR
         _check_sensor(width, height, where)
         for name, size in (("x", width), ("y", height)):
@@ -142,15 +136,33 @@ class EventStream:
         return EventStream(self.x, self.y, self.t + offset_us, self.p, self.width, self.height)
 
 
-def _whole(name: str, column: Any, where: str | Path | None) -> Whole:
-    array = np.asarray(column)
-    if array.ndim != 1 or array.dtype.kind not in "iub":
+def check_columns(columns: Mapping[str, Any], where: str | Path | None) -> int:
+    """Number of events of columns that have a type and a shape, be they read or not.
+
+    Raises:
+        InputError: not one whole number per event, or columns of different length.
+    """
+    for name, column in columns.items():
+        if column.ndim != 1 or column.dtype.kind not in "iub":
+            raise InputError(
+                f"{name} is an array of {column.dtype} with {column.ndim} dimensions",
+                where=where,
+                expected="one whole number per event",
+            )
+    lengths = {name: int(column.shape[0]) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
         raise InputError(
-            f"{name} is an array of {array.dtype} with {array.ndim} dimensions",
+            "columns of different length: "
+            + ", ".join(f"{name} {length:,}" for name, length in lengths.items()),
             where=where,
-            expected="one whole number per event",
+            expected="one x, y, t and p per event",
+            hint="was the file cut while it was written or copied?",
         )
-    # Foreign byte order is legal in files and refused by the compiled checks.
+    return lengths["t"]
+
+
+def _native(array: Whole) -> Whole:
+    """Foreign byte order is legal in files and refused by the compiled checks."""
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     return native.view(np.uint8) if native.dtype == np.bool_ else native
 

@@ -5,7 +5,6 @@ Numbers count, not the alphabet: `_2` comes before `_10`, and a gap between them
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from PIL import Image
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import atomic_path
+from crossdraft.scenes.frame_names import clip_and_number, frame_name
 
-_NUMBERED = re.compile(r"([^.].*)_(\d{1,9})\.png", re.ASCII)
 #: zlib's run-length strategy: on event frames as quick as its fastest level and a third smaller.
 _RUN_LENGTH = 3
 #: Modes of 8 bits per channel; Pillow turns them into RGB without loss of range.
@@ -87,7 +86,7 @@ def _opaque(image: Any) -> Any:
 
 def frame_path(folder: Path, stem: str, number: int) -> Path:
     """Where frame `number` of a clip lies."""
-    return folder / f"{stem}_{number}.png"
+    return folder / frame_name(stem, number)
 
 
 def frame_sets(folder: Path) -> dict[str, list[Path]]:
@@ -102,16 +101,17 @@ def frame_sets(folder: Path) -> dict[str, list[Path]]:
         raise InputError(f"cannot be read ({error.strerror})", where=folder) from error
     numbers: dict[str, dict[int, str]] = {}
     for name in names:
-        if match := _NUMBERED.fullmatch(name):
-            taken = numbers.setdefault(match[1], {})
-            if (number := int(match[2])) in taken:
+        if (found := clip_and_number(name)) is not None:
+            stem, number = found
+            taken = numbers.setdefault(stem, {})
+            if number in taken:
                 raise InputError(
                     f"{taken[number]} and {name} are the same frame",
                     where=folder,
                     expected="one file per frame",
                 )
             taken[number] = name
-    return {stem: _in_order(folder, stem, found) for stem, found in sorted(numbers.items())}
+    return {stem: _in_order(folder, stem, taken) for stem, taken in sorted(numbers.items())}
 
 
 def frame_paths(folder: Path, stem: str) -> list[Path]:

@@ -32,7 +32,7 @@ def check_note(folder: Path, settings: RenderSettings, sensor: tuple[int, int] |
     found = parse_json(read_text(path), path)
     if found != wanted:
         raise InputError(
-            f"the frames here were drawn with {_difference(found, wanted)}",
+            f"the frames here were drawn with {difference(found, wanted)}",
             where=path,
             expected="one set of frames per folder",
             hint="name another set with --name, or delete this one",
@@ -58,8 +58,15 @@ def _note(settings: RenderSettings, sensor: tuple[int, int] | None) -> dict[str,
     return {"format": _FORMAT, **settings.to_json(), "sensor": size}
 
 
-def _difference(found: Any, wanted: dict[str, Any]) -> str:
+def difference(found: Any, wanted: dict[str, Any], prefix: str = "") -> str:
+    """How noted settings differ from those wanted: `overlap 0.5 (now 0.25), video.crf …`."""
     if not isinstance(found, dict):
         return "unknown settings"
-    names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
-    return ", ".join(f"{name} {found.get(name)!r} (now {wanted.get(name)!r})" for name in names)
+    parts = []
+    for name in {**wanted, **found}:
+        old, new = found.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict) and old != new:
+            parts.append(difference(old, new, f"{prefix}{name}."))
+        elif old != new:
+            parts.append(f"{prefix}{name} {old!r} (now {new!r})")
+    return ", ".join(parts)

@@ -8,8 +8,7 @@ before the first frame; other settings never mix into it.
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from crossdraft.base.clock import now_ms
 from crossdraft.base.errors import InputError
+from crossdraft.base.files import sweep
 from crossdraft.base.lock import locked
 from crossdraft.base.progress import Progress, ProgressSink, silent
 from crossdraft.scenes.dataset import SceneDataset
@@ -32,9 +32,6 @@ from crossdraft.scenes.workers import Failure, run_jobs
 
 if TYPE_CHECKING:
     from crossdraft.scenes.event_file import EventFile
-
-#: What `base.files.atomic_path` leaves of a frame when its process is killed.
-_LEFTOVER = re.compile(r"\..+_\d+\.png\..{8}\.png", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ def render_jobs(
     report = RenderReport()
     with locked(folder):
         _claim(folder, settings, sensor)
-        _clean({job.folder for job in jobs})
+        sweep(folder)
         written: dict[int, int | Failure] = {}
         sink(Progress("render", 0, len(jobs)))
         outcomes = run_jobs(partial(draw_clip, settings=settings), jobs, workers)
@@ -176,15 +173,6 @@ def _claim(folder: Path, settings: RenderSettings, sensor: tuple[int, int] | Non
             hint="name another set with --name, such as event_image_new",
         )
     note_settings(folder, settings, sensor)
-
-
-def _clean(folders: Iterable[Path]) -> None:
-    """Remove what a killed run left half-written; the lock says that nobody writes now."""
-    for folder in folders:
-        if folder.is_dir():
-            for path in folder.iterdir():
-                if _LEFTOVER.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
 
 
 def draw_clip(job: RenderJob, settings: RenderSettings) -> int:

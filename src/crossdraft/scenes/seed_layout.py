@@ -55,7 +55,7 @@ def _from_entry(item: Item, folder: Path) -> Scene:
     for file in (events, video):
         _check_inside(file, item)
     place = PurePosixPath(key)
-    if len(place.parts) != 2 or not _is_number(place.stem):
+    if len(place.parts) != 2 or not is_number(place.stem):
         raise item.error(f"names its clip {key!r}", "`<drive>/<number>.npy`")
     video_file = _video_file(video) if video else None
     if video_file and not item.text("mp4_data") and not (folder / VIDEO_FOLDER).is_dir():
@@ -115,7 +115,7 @@ def _from_files(folder: Path) -> tuple[Scene, ...]:
     for part, suffix in ((EVENTS_FOLDER, ".npy"), (VIDEO_FOLDER, ".mp4"), ("event_image", ".png")):
         for path in folder.glob(f"{part}/*/*{suffix}"):
             number = path.stem.rpartition("_")[0] if suffix == ".png" else path.stem
-            if _is_number(number):
+            if is_number(number):
                 clip = found.setdefault((path.parent.name, int(number)), {})
                 clip[part] = path.relative_to(folder).as_posix()
     return tuple(
@@ -131,7 +131,8 @@ def _from_files(folder: Path) -> tuple[Scene, ...]:
     )
 
 
-def _is_number(stem: str) -> bool:
+def is_number(stem: str) -> bool:
+    """Whether a file's stem is a clip's number."""
     return stem.isascii() and stem.isdigit() and len(stem) <= 15
 
 

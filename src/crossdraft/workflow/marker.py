@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import CrossdraftError, InputError
-from crossdraft.base.files import parse_json, read_text, write_json
+from crossdraft.base.files import is_temporary, parse_json, read_text, sweep, write_json
 from crossdraft.workflow.journal import timestamp
 
 MARKER = "step.json"
 _FORMAT = "crossdraft.step/1"
-#: `.<name>.<eight random characters><suffix>`, as base/files.py names what it has not renamed yet.
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.[^.]+)?")
 
 
 def digest_of(value: Any) -> str:
@@ -55,7 +52,7 @@ def set_aside(path: Path) -> Path:
 def has_content(folder: Path) -> bool:
     """Whether a folder is there and holds more than what a killed write leaves."""
     return folder.exists() and (
-        not folder.is_dir() or any(not _temporary(path) for path in folder.iterdir())
+        not folder.is_dir() or any(not is_temporary(path) for path in folder.iterdir())
     )
 
 
@@ -69,9 +66,7 @@ def make_clean(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make this folder ({error.strerror})", where=folder) from error
-    for path in folder.rglob(".*"):
-        if path.is_file() and _temporary(path):
-            path.unlink()
+    sweep(folder)
 
 
 def remove(path: Path) -> None:
@@ -80,11 +75,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _temporary(path: Path) -> bool:
-    """Whether this is what a killed atomic write leaves."""
-    return _TEMPORARY.fullmatch(path.name) is not None
 
 
 @contextlib.contextmanager
