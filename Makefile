@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PAIRS  ?= ../shared/real/extraction_1s.json.gz
 EVENTS ?= ../shared/real/events/*.npy
 
-.PHONY: setup demo test lint docs bench bench-scenes bench-tokens clean
+.PHONY: setup demo test lint docs bench bench-scenes bench-sessions bench-tokens clean
 
 setup: $(VENV)/.ready
 
@@ -44,6 +44,10 @@ bench-scenes: setup
 	$(BIN)/python benchmarks/event_window.py --json benchmarks/results/event_window.json
 	$(BIN)/python benchmarks/video_read.py --json benchmarks/results/video_read.json
 	$(BIN)/python benchmarks/dsec_cut.py --events $(EVENTS) --json benchmarks/results/dsec_cut.json
+
+bench-sessions: setup
+	$(BIN)/python benchmarks/sessions.py --json benchmarks/results/sessions.json
+	$(BIN)/crossdraft bench verify-cost --fresh --json > benchmarks/results/verify_cost.json
 
 # Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-tokens: setup

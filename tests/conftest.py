@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +17,11 @@ hypothesis.settings.register_profile(
     "crossdraft", derandomize=True, deadline=None, database=None, print_blob=True
 )
 hypothesis.settings.load_profile("crossdraft")
+
+# A shell starts background jobs with interrupts ignored, and programs started from there would
+# inherit that; the tests that interrupt programs mean the usual case.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

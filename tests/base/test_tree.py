@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,3 +63,22 @@ def test_broken_trees_are_refused(
 ) -> None:
     with pytest.raises(ValueError):
         DraftTree.from_parents(tokens, parents, logq)
+
+
+@given(parents=st.lists(st.integers(-1, 30), max_size=30), seed=st.integers(0, 99))
+def test_pruning_keeps_the_paths_that_are_allowed_to_their_end(
+    parents: list[int], seed: int
+) -> None:
+    above = [min(parent, i - 1) for i, parent in enumerate(parents)]
+    tree = DraftTree.from_parents(
+        range(len(above)), above, logq=-np.arange(len(above), dtype=np.float32)
+    )
+    allowed = np.random.default_rng(seed).random(len(above)) < 0.7
+    pruned = tree.pruned(allowed)
+    stays = [i for i in range(len(tree)) if all(allowed[list(tree.path(i))])]
+    assert pruned.tokens.tolist() == stays
+    for i, node in enumerate(stays):
+        assert [pruned.tokens[j] for j in pruned.path(i)] == [*tree.path(node)]
+    assert pruned.logq.tolist() == [-float(i) for i in stays]
+    rebuilt = DraftTree.from_parents(pruned.tokens, pruned.parents)
+    assert rebuilt.depth.tolist() == pruned.depth.tolist()

@@ -16,7 +16,9 @@ from tests.docs.commands import ROOT, parses
 from tests.make import recorded_pairs
 from tests.scenes.event_files import made_stream
 from tests.scenes.scene_folders import make_scenes
+from tests.scenes.videos import make_video, numbered_frames
 from tests.tiny import built
+from tests.vlm.video_llava_folder import write_video_llava
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [page for page in PAGES if page.name != "seed_map.md"]
@@ -63,6 +65,9 @@ def test_python_examples_run(page: Path, extraction_file: Path) -> None:
     if page.name == "scenes.md":
         make_scenes(extraction_file.parent / "clips" / "train_1s")
         write_h5(made_stream(500), extraction_file.parent / "events.h5")
+    if page.name in ("README.md", "sessions.md"):
+        write_video_llava(extraction_file.parent / "Video-LLaVA-7B-hf")
+        make_video(extraction_file.parent / "drive.mp4", numbered_frames(10))
     for code in blocks(page, "python"):
         here = code.replace("answers.json.gz", str(extraction_file))
         done = subprocess.run(

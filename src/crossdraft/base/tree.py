@@ -98,6 +98,29 @@ class DraftTree:
         hits = np.flatnonzero((self.parents == node) & (self.tokens == token))
         return int(hits[0]) if len(hits) else None
 
+    def pruned(self, allowed: NDArray[np.bool_]) -> DraftTree:
+        """The tree without the nodes that are not allowed, and without what hangs below them.
+
+        Args:
+            allowed: [n].
+        """
+        stays = np.asarray(allowed, np.bool_).copy()
+        for node, parent in enumerate(self.parents.tolist()):
+            stays[node] &= parent == ROOT or stays[parent]
+        if stays.all():
+            return self
+        # Row -1 is the root, which stays the root.
+        renamed = np.append(np.cumsum(stays) - 1, ROOT).astype(np.int32)
+        return DraftTree(
+            self.tokens[stays],
+            renamed[self.parents[stays]],
+            self.depth[stays],
+            self.logq[stays],
+            self.sources[stays],
+            self.source_names,
+            None if self.q_rows is None else self.q_rows[stays],
+        )
+
     def path(self, node: int) -> tuple[int, ...]:
         """Node indices from the root's child down to `node`; empty for the root."""
         nodes: list[int] = []

@@ -13,6 +13,7 @@ import typer
 from crossdraft import __version__
 from crossdraft.base.errors import CrossdraftError
 from crossdraft.cli.analyze import analyze
+from crossdraft.cli.bench import bench
 from crossdraft.cli.convert import convert
 from crossdraft.cli.estimate import estimate
 from crossdraft.cli.evaluate import evaluate
@@ -33,6 +34,7 @@ app.add_typer(train, name="train")
 app.command()(evaluate)
 app.command()(analyze)
 app.command()(estimate)
+app.add_typer(bench, name="bench")
 app.command()(study)
 app.command()(convert)
 app.add_typer(scenes, name="scenes")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from crossdraft.base.acceptance import expected_tokens
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.decoding.arrival import StageTimes
@@ -20,7 +21,7 @@ from crossdraft.evaluation.bootstrap import BlockBootstrap, few_blocks
 from crossdraft.evaluation.cost import read_cost_curve
 from crossdraft.evaluation.estimate_basis import ANSWER_TOKENS, assumptions, times_json, window_json
 from crossdraft.evaluation.estimate_config import EstimateConfig
-from crossdraft.evaluation.estimate_formula import ALPHAS, GAMMAS, expected_tokens
+from crossdraft.evaluation.estimate_formula import ALPHAS, GAMMAS
 from crossdraft.evaluation.estimate_timeline import (
     Moments,
     Setting,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crossdraft.base.acceptance import expected_tokens
 from crossdraft.base.clock import now_ms
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.decoding.arrival import clocked
@@ -17,7 +18,7 @@ from crossdraft.drafters.registry import create
 from crossdraft.drafters.trainable import TokenBatch, Trainable
 from crossdraft.evaluation.bootstrap import BlockBootstrap
 from crossdraft.evaluation.controls import ALWAYS, SHUFFLED, shuffled_drafts
-from crossdraft.evaluation.estimate_formula import GAMMAS, expected_tokens
+from crossdraft.evaluation.estimate_formula import GAMMAS
 from crossdraft.evaluation.metrics import measure, summarise
 from crossdraft.pairs.record import Pair
 from crossdraft.pairs.split import blocks

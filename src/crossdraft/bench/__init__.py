@@ -1,0 +1,1 @@
+"""Measured time: what a verification pass costs on this machine."""

@@ -1,0 +1,232 @@
+"""A transformers causal decoder, taken apart: its layers, its head, what masks it wants.
+
+Works on text models and on the language half of a vision model alike. What it takes apart it also
+proves: at construction the parts must give the logits of the whole, in one pass and in two.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from crossdraft.base.errors import InputError
+from crossdraft.vlm.attention import as_attention_mask, windowed
+from crossdraft.vlm.cache import GrowingCache, SessionCache
+
+#: Fields of a configuration that say what a model does to its logits behind the head.
+_FINISH: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "final_logit_softcapping": lambda logits, cap: torch.tanh(logits / cap) * cap,
+    "logit_scale": lambda logits, scale: logits * scale,
+    "logits_scaling": lambda logits, scale: logits / scale,
+}
+#: Attention of a layer that a session can mask and roll back.
+_FULL, _SLIDING = "full_attention", "sliding_attention"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """States of one pass.
+
+    Attributes:
+        hidden: [q, hidden] post-final-norm.
+        layers: {i: [q, hidden]} after i decoder layers, where asked for.
+    """
+
+    hidden: Tensor
+    layers: Mapping[int, Tensor]
+
+
+class Decoder:
+    """The part of a model that sessions drive.
+
+    Args:
+        layers: numbers of the layers whose states every pass keeps; 0 is the embeddings.
+
+    Raises:
+        InputError: an encoder-decoder, a recurrent state or another attention that cannot be
+            rolled back, or a model that does more behind its head than is known here.
+    """
+
+    def __init__(self, model: PreTrainedModel, layers: Sequence[int] = ()) -> None:
+        self.model = model
+        self.config = model.config.get_text_config(decoder=True)
+        self._name = type(model).__name__
+        if model.config.is_encoder_decoder:
+            raise self._unfit("an encoder-decoder")
+        self.body: nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
+        self.head: nn.Module | None = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        if self.head is None:
+            raise self._unfit("without a language-model head")
+        self.window, self._kinds = self._attention()
+        self._additive = self._implementation() == "eager"
+        self.depth = int(self.config.num_hidden_layers)
+        self.keeps = tuple(sorted(set(layers)))
+        if any(not 0 <= layer <= self.depth for layer in self.keeps):
+            raise InputError(
+                f"layers {list(self.keeps)} to keep", expected=f"numbers from 0 to {self.depth}"
+            )
+        self._finish = [
+            (function, float(value))
+            for name, function in _FINISH.items()
+            if (value := getattr(self.config, name, None)) is not None
+        ]
+        self._prove()
+
+    @property
+    def device(self) -> torch.device:
+        """Where ids go."""
+        embeddings: Any = self.model.get_input_embeddings()
+        device: torch.device = embeddings.weight.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the states."""
+        return self.model.dtype
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of ids that can be embedded."""
+        embeddings: Any = self.model.get_input_embeddings()
+        return int(embeddings.weight.shape[0])
+
+    @property
+    def max_positions(self) -> int | None:
+        """Longest sequence the model was made for, where its configuration says."""
+        return getattr(self.config, "max_position_embeddings", None)
+
+    def run(
+        self, ids: Tensor, positions: Tensor, cache: SessionCache, mask: Any | None
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """One pass, in tensors alone so that it can be compiled.
+
+        Args:
+            ids: [1, q].
+            positions: [1, q], or [axes, 1, q] where the model has several.
+            mask: from `mask`; None where every row sees all rows up to itself.
+
+        Returns:
+            Post-norm states [1, q, hidden], and transformers' `hidden_states` where layers are
+            kept.
+        """
+        out = self.body(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            output_hidden_states=bool(self.keeps),
+        )
+        return out.last_hidden_state, out.hidden_states if self.keeps else None
+
+    def rows(self, states: tuple[Tensor, tuple[Tensor, ...] | None], last: int) -> Rows:
+        """The last rows of a pass, without its padding."""
+        hidden, kept = states
+        chosen = {i: kept[i][0, -last:] for i in self.keeps} if kept else {}
+        return Rows(hidden[0, -last:], chosen)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[n, vocab] of post-norm states [n, hidden], exactly as the model gives them."""
+        assert self.head is not None
+        logits: Tensor = self.head(hidden)
+        for function, value in self._finish:
+            logits = function(logits, value)
+        return logits
+
+    def mask(
+        self,
+        visible: NDArray[np.bool_],
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+    ) -> Tensor | dict[str, Tensor]:
+        """What the layers take as their attention mask.
+
+        Args:
+            visible: [q, k] whether row sees column.
+            rows: [q] places of the rows in their sequences.
+            columns: [k] places of the columns.
+        """
+
+        def made(mask: NDArray[np.bool_]) -> Tensor:
+            return as_attention_mask(
+                mask, additive=self._additive, dtype=self.dtype, device=self.device
+            )
+
+        if self.window is None:
+            return made(visible)
+        near = made(windowed(visible, rows, columns, self.window))
+        if self._kinds is None:
+            return near
+        return {_SLIDING: near} | ({_FULL: made(visible)} if _FULL in self._kinds else {})
+
+    def _attention(self) -> tuple[int | None, frozenset[str] | None]:
+        """Sliding window, and the kinds of layers where they are told apart by name."""
+        types = getattr(self.config, "layer_types", None)
+        window = getattr(self.config, "sliding_window", None)
+        if types is None:
+            return window, None
+        kinds = frozenset(types)
+        if strange := sorted(kinds - {_FULL, _SLIDING}):
+            raise self._unfit(f"with layers of {', '.join(strange)}")
+        return (window if _SLIDING in kinds else None), kinds
+
+    def _implementation(self) -> str:
+        used = str(getattr(self.config, "_attn_implementation", "") or "eager")
+        if used not in ("sdpa", "eager"):
+            raise InputError(
+                f"attention implementation {used!r}",
+                where=self._name,
+                expected="sdpa or eager: trees need a mask of their own",
+                hint="load the model with attn_implementation='sdpa'",
+            )
+        return used
+
+    def _unfit(self, what: str) -> InputError:
+        return InputError(
+            f"{self._name} is a model {what}",
+            expected="a causal decoder whose key/value cache can be rolled back",
+        )
+
+    @torch.no_grad()
+    def _prove(self) -> None:
+        """Three tokens through the model, and through its parts as one token and then two."""
+        if "position_ids" not in inspect.signature(self.body.forward).parameters:
+            raise self._unfit("that takes no position_ids")
+        ids = torch.tensor([self._plain_ids()], device=self.device)
+        expected = self.model(input_ids=ids, use_cache=False).logits[0]
+        cache = GrowingCache(self.depth)
+        place = np.arange(3)
+        found = []
+        for part in (slice(0, 1), slice(1, 3)):
+            mask = self.mask(
+                np.tri(3, dtype=np.bool_)[part, : part.stop], place[part], place[: part.stop]
+            )
+            at = torch.arange(part.start, part.stop, device=self.device)[None]
+            hidden, _ = self.run(ids[:, part], at, cache, mask)
+            cache.commit(part.stop - part.start)
+            found.append(self.logits(hidden[0]).to(expected.device))
+        error = (torch.cat(found) - expected).abs().max().item()
+        scale = expected.abs().max().item()
+        if not error <= 0.02 * max(scale, 1e-3):
+            raise InputError(
+                f"{self._name}: its layers and head give other logits than the whole model "
+                f"(largest difference {error:.3g}, largest logit {scale:.3g})",
+                expected="logits = head(final states)",
+                hint="the model does something behind its head that sessions do not know",
+            )
+
+    def _plain_ids(self) -> list[int]:
+        special = {
+            value
+            for name, value in self.model.config.to_dict().items()
+            if name.endswith(("_token_id", "_token_index")) and isinstance(value, int)
+        }
+        return [token for token in range(self.vocabulary) if token not in special][:3]

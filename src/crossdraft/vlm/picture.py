@@ -1,0 +1,139 @@
+"""Reading a picture: the prompt up to and including it goes through the whole model once.
+
+The model's own forward merges pixels and text, so that any vision model works; only the cache and
+the positions are given to it. Positions are those that `generate` would use, computed for the
+whole prompt, and never read from what the model remembers of an earlier call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossdraft.base.clock import Span, Spans, now_ms
+from crossdraft.base.errors import InputError
+from crossdraft.vlm.cache import SessionCache
+from crossdraft.vlm.decoder import Decoder
+from crossdraft.vlm.prompt import Prompt
+
+
+class Picture:
+    """The picture prefix of a scene, read by one model; sessions share it and never change it.
+
+    Attributes:
+        prefix: its ids.
+        cache: its keys and values.
+        start: [1, 1] or [axes, 1, 1], position of the first id behind it.
+    """
+
+    def __init__(
+        self, prefix: tuple[int, ...], cache: SessionCache, start: Tensor, reads: bool
+    ) -> None:
+        self.prefix, self.cache, self.start, self.reads = prefix, cache, start, reads
+
+
+def read_picture(decoder: Decoder, prompt: Prompt, cache: SessionCache, spans: Spans) -> Picture:
+    """Prefill the picture prefix of a prompt.
+
+    Args:
+        spans: gets `read` (the prompt's inputs), `vision` (all before the decoder) and `prefill`.
+
+    Raises:
+        InputError: padded ids, or positions behind the picture that do not count up by one.
+    """
+    device = decoder.device
+    with spans.measure("read", str(device)):
+        inputs = dict(prompt.inputs()) if prompt.cut else {}
+    ids = torch.tensor([prompt.ids], device=device)
+    inputs = {name: _placed(value, decoder) for name, value in inputs.items()}
+    _refuse_padding(inputs)
+    positions = _positions(decoder, ids, inputs)
+    behind = positions[..., prompt.cut :]
+    steps = torch.arange(behind.shape[-1], device=behind.device)
+    start = behind[..., :1]
+    if not torch.equal(behind, start + steps):
+        raise InputError(
+            "positions behind the picture do not count up by one",
+            expected="text alone behind the last picture slot",
+        )
+    if prompt.cut:
+        cut = {
+            name: value[:, : prompt.cut] if _per_id(value, ids) else value
+            for name, value in inputs.items()
+        }
+        _prefill(decoder, ids[:, : prompt.cut], cut, positions[..., : prompt.cut], cache, spans)
+    return Picture(prompt.prefix, cache, start, bool(prompt.cut))
+
+
+def _prefill(
+    decoder: Decoder,
+    ids: Tensor,
+    inputs: Mapping[str, Tensor],
+    positions: Tensor,
+    cache: SessionCache,
+    spans: Spans,
+) -> None:
+    device = str(decoder.device)
+    entered: list[float] = []
+
+    def enter(*_: Any) -> None:
+        synchronise(decoder.device)
+        entered.append(now_ms() - spans.origin_ms)
+
+    cache.prepare(ids.shape[1])
+    began = now_ms() - spans.origin_ms
+    # The decoder's first layer begins where vision ends.
+    handle = decoder.body.register_forward_pre_hook(enter)
+    try:
+        # The model without its head: nothing is read off before the question.
+        decoder.model.base_model(
+            input_ids=ids,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            **inputs,
+        )
+    finally:
+        handle.remove()
+    synchronise(decoder.device)
+    cache.commit(ids.shape[1])
+    spans.spans.append(Span("vision", began, entered[0], device))
+    spans.spans.append(Span("prefill", entered[0], now_ms() - spans.origin_ms, device))
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given, so that a span ends with its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _positions(decoder: Decoder, ids: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    """[1, length] or [axes, 1, length] positions that `generate` gives this prompt."""
+    prepare = getattr(decoder.model, "_prepare_position_ids_for_generation", None)
+    if prepare is None:
+        return torch.arange(ids.shape[1], device=ids.device)[None]
+    positions: Tensor = prepare(ids, dict(inputs))
+    return positions
+
+
+def _placed(value: Tensor, decoder: Decoder) -> Tensor:
+    """On the model's device; pixels in its number format."""
+    if value.is_floating_point() and value.ndim > 2:
+        return value.to(decoder.device, decoder.dtype)
+    return value.to(decoder.device)
+
+
+def _per_id(value: Tensor, ids: Tensor) -> bool:
+    return value.shape == ids.shape
+
+
+def _refuse_padding(inputs: dict[str, Tensor]) -> None:
+    mask = inputs.pop("attention_mask", None)
+    if mask is not None and not bool(mask.all()):
+        raise InputError(
+            "the prompt is padded: its attention_mask has zeros",
+            expected="one prompt without padding",
+        )

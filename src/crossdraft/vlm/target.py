@@ -1,0 +1,222 @@
+"""The door: a model, how its prompts are built, and which cache its sessions use.
+
+    target = Target(model, prompts)
+    session = target.open(scene)
+
+A model whose prompts come from a processor of its own needs no builder: `prompt_of` makes a
+`Prompt` of the processor's outputs, and sessions take prompts wherever they take questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from crossdraft.base.clock import Spans
+from crossdraft.base.errors import InputError
+from crossdraft.vlm.attention import Block
+from crossdraft.vlm.cache import GrowingCache, PreallocatedCache, SessionCache
+from crossdraft.vlm.causal import CausalSession
+from crossdraft.vlm.decoder import Decoder, Rows
+from crossdraft.vlm.image_text import picture_ids, prompt_from
+from crossdraft.vlm.picture import Picture, read_picture
+from crossdraft.vlm.prompt import Prompt, PromptBuilder
+
+#: Tokens that compiled passes are padded to, so that few graphs serve every tree.
+WIDTHS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Target:
+    """A model that answers questions about scenes, one session for each scene.
+
+    Args:
+        model: any transformers causal decoder, with or without vision; used in eval mode.
+        prompts: how it wants to be asked; without, sessions take `Prompt` only.
+        cache: `growing`, or `preallocated` with room for `room` tokens behind the picture.
+        room: question, answer and widest tree together.
+        compiled: compile passes of up to 64 tokens; asks for the preallocated cache.
+        layers: numbers of the layers whose states every step carries.
+        draftable: ids from here on are never drafted, nor are the picture's placeholders.
+
+    Raises:
+        InputError: a model that sessions cannot drive.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: PromptBuilder | None = None,
+        *,
+        cache: Literal["growing", "preallocated"] = "growing",
+        room: int = 1024,
+        compiled: bool = False,
+        layers: Sequence[int] = (),
+        draftable: int | None = None,
+    ) -> None:
+        if cache not in ("growing", "preallocated"):
+            raise InputError(f"cache {cache!r}", expected="growing or preallocated")
+        if compiled and cache != "preallocated":
+            raise InputError("a compiled step with the growing cache", expected="preallocated")
+        self.model, self.prompts = model, prompts
+        model.train(False)
+        self.cache, self.room = cache, room
+        self.decoder = Decoder(model, layers)
+        self.draftable = self.decoder.vocabulary if draftable is None else draftable
+        self._placeholders = np.array(sorted(picture_ids(model.config)), np.int64)
+        self.compiled = compiled
+        self._step: Callable[..., Any] = (
+            _compiled(self.decoder.run) if compiled else self.decoder.run
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where ids go in."""
+        return self.decoder.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the states."""
+        return self.decoder.dtype
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Ids that end an answer."""
+        eos = getattr(self.model.generation_config, "eos_token_id", None)
+        if eos is None:
+            return frozenset()
+        return frozenset([eos] if isinstance(eos, int) else eos)
+
+    def may_draft(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """[n] whether each id may be drafted: others are rows that no training has touched, or
+        stand for pictures."""
+        known: NDArray[np.bool_] = (tokens >= 0) & (tokens < self.draftable)
+        return known & ~np.isin(tokens, self._placeholders)
+
+    def prompt(self, scene: Any, question: str) -> Prompt:
+        """The prompt of one question about one scene.
+
+        Raises:
+            InputError: the target has no prompt builder.
+        """
+        if self.prompts is None:
+            raise InputError(
+                f"no prompt builder for {type(self.model).__name__}",
+                expected="a Prompt in place of the question",
+                hint="make one of a processor's outputs with target.prompt_of(outputs)",
+            )
+        return self.prompts(scene, question)
+
+    def prompt_of(self, outputs: Mapping[str, Tensor]) -> Prompt:
+        """A prompt of what the model's own processor gives for one question.
+
+        Raises:
+            InputError: no `input_ids` of one prompt, or nothing behind the picture.
+        """
+        return prompt_from(outputs, self.model.config)
+
+    def open(self, scene: Any, *, spans: Spans | None = None) -> CausalSession:
+        """Read a scene's picture once, for any number of questions.
+
+        Args:
+            scene: what the prompt builder takes, or a `Prompt` whose picture is read.
+            spans: where stages are recorded; new ones by default.
+
+        Raises:
+            InputError: the scene cannot be read, or its prompt is too long for the model.
+        """
+        whole = isinstance(scene, Prompt)
+        prompt = scene if whole else self.prompt(scene, "")
+        self._refuse_long(prompt)
+        spans = spans or Spans()
+        cache = self._new_cache(prompt.cut)
+        with torch.no_grad():
+            picture = read_picture(self.decoder, prompt, cache, spans)
+        return CausalSession(self, picture, None if whole else scene, spans)
+
+    def follow(self, question: str | Prompt, scene: Any, picture: Picture) -> Prompt:
+        """The prompt of a question about a picture that was read.
+
+        Raises:
+            InputError: its prefix is not the picture's, or it is too long.
+        """
+        prompt = question if isinstance(question, Prompt) else self.prompt(scene, question)
+        if prompt.prefix != picture.prefix:
+            raise InputError(
+                f"the prompt begins with another picture prefix ({prompt.cut} ids, "
+                f"hash {prompt.hash})",
+                expected=f"the {len(picture.prefix)} ids that the session was opened with",
+                hint="open a session for this prompt",
+            )
+        self._refuse_long(prompt)
+        return prompt
+
+    def run(self, block: Block, picture: Picture, cache: SessionCache, last: int) -> Rows:
+        """One pass over a block behind the rows in use; counts its rows.
+
+        Args:
+            last: rows whose states are wanted.
+        """
+        decoder, length = self.decoder, cache.length
+        count = len(block.tokens)
+        width = self._width(count, length)
+        columns = cache.prepare(count, width)
+        wide = block.padded(width) if width else block
+        places = length + wide.depth
+        if width or not self._plain(block, length):
+            at = np.arange(columns)
+            at[length : length + len(places)] = places
+            mask = decoder.mask(wide.mask(length, columns), places, at)
+        else:
+            mask = None
+        # Behind the picture, positions count on from where the model itself begins the text.
+        ahead = torch.from_numpy(places - len(picture.prefix)).to(decoder.device)
+        ids = torch.from_numpy(wide.tokens)[None].to(decoder.device)
+        run = self._step if width else decoder.run
+        states = run(ids, picture.start + ahead, cache, mask)
+        cache.commit(count)
+        hidden, kept = states
+        if width:
+            hidden = hidden[:, :count]
+            kept = tuple(part[:, :count] for part in kept) if kept else None
+        return decoder.rows((hidden, kept), last)
+
+    def _plain(self, block: Block, length: int) -> bool:
+        """Whether transformers' own masks do: a first chain, or one token behind anything."""
+        chain = block.visible is None and (length == 0 or len(block.tokens) == 1)
+        return chain and self.decoder.window is None
+
+    def _width(self, count: int, length: int) -> int:
+        """Rows that a pass is padded to and compiled for; 0 leaves it as it is, as what is wider
+        or begins an empty cache."""
+        if not self.compiled or length == 0:
+            return 0
+        return next((width for width in WIDTHS if width >= count), 0)
+
+    def _new_cache(self, prefix: int) -> SessionCache:
+        if self.cache == "growing":
+            return GrowingCache(self.decoder.depth)
+        return PreallocatedCache(self.decoder.depth, prefix + self.room)
+
+    def _refuse_long(self, prompt: Prompt) -> None:
+        longest = self.decoder.max_positions
+        if longest is not None and len(prompt.ids) >= longest:
+            raise InputError(
+                f"the prompt has {len(prompt.ids)} tokens, {prompt.cut} of them before the end "
+                "of the picture",
+                expected=f"fewer than {longest}, the longest sequence of the model",
+                hint="give it fewer frames or smaller ones",
+            )
+
+
+def _compiled(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A step in one graph for every width; the limit of graphs counts those of all targets."""
+    limits: Any = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, 16 * len(WIDTHS))
+    step: Callable[..., Any] = torch.compile(run, fullgraph=True, dynamic=False)
+    return step

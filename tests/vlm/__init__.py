@@ -1,0 +1,1 @@
+"""Tests of the two ends: sessions, prompts, loading, the cost curve."""

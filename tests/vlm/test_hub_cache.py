@@ -1,0 +1,83 @@
+"""Names of hub models are found in the hub's cache, and nowhere else."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any, NoReturn
+
+import huggingface_hub
+import pytest
+
+from crossdraft.base.errors import InputError
+from crossdraft.vlm.checkpoint import inspect
+from crossdraft.vlm.hub_cache import cached_hub_id, fetch_again, find
+from tests.vlm.checkpoint_folder import write_checkpoint
+
+NAME, COMMIT = "some-lab/Tiny-Llama.v1", "0" * 40
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache; whoever asks the network fails."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        pytest.fail("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+def snapshot(cache: Path) -> Path:
+    """The folder of a model in a cache, still empty."""
+    model = cache / "models--some-lab--Tiny-Llama.v1"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text(COMMIT)
+    folder = model / "snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_folder_is_itself(tmp_path: Path) -> None:
+    assert find(tmp_path) == tmp_path and find(str(tmp_path)) == tmp_path
+    assert cached_hub_id(tmp_path) is None
+    assert fetch_again(tmp_path / "config.json") == "download or copy it again"
+
+
+def test_no_folder(cache: Path) -> None:
+    for name in ("models/deep/llama", "/no/such/folder", "llama", "a b/c", "../x", "a/b:c"):
+        with pytest.raises(InputError, match=r"no such folder") as raised:
+            find(name)
+        assert "hub" not in str(raised.value).partition("expected")[0]
+    Path("file").touch()
+    with pytest.raises(InputError, match="this is a file"):
+        find("file")
+
+
+@pytest.mark.parametrize("name", [NAME, Path(NAME)], ids=["text", "path"])
+def test_a_model_that_was_not_fetched(name: Path | str, cache: Path) -> None:
+    with pytest.raises(InputError, match=f"{NAME}: no such folder, and no complete copy") as raised:
+        inspect(name)
+    assert f"hf download {NAME}" in str(raised.value)
+    assert not cache.exists()
+
+
+def test_a_model_in_the_cache(cache: Path) -> None:
+    folder = write_checkpoint(snapshot(cache))
+    assert find(NAME) == folder
+    assert inspect(NAME).folder == folder
+
+
+def test_a_model_fetched_in_part(cache: Path) -> None:
+    folder = snapshot(cache)
+    with pytest.raises(InputError, match=r"no config\.json") as raised:
+        inspect(NAME)
+    assert f"hf download {NAME}" in str(raised.value)
+    write_checkpoint(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"no weights among config\.json") as raised:
+        inspect(NAME)
+    assert f"hf download {NAME} model.safetensors" in str(raised.value)
