@@ -212,6 +212,9 @@ def test_files_are_read_with_the_pixels(prompts: VideoLlavaPrompts, tmp_path: Pa
         prompt.inputs()
     with pytest.raises(InputError, match="has no video"):
         prompts(Scene("drive", 0, tmp_path), "What?").inputs()
+    array: Any = pictures()
+    with pytest.raises(InputError, match="an array of pictures"):
+        prompts.frames_of(array)
 
 
 @pytest.mark.parametrize(
@@ -427,6 +430,11 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, damage: str) -> None:
         load_video_llava(folder)
     assert str(folder) in str(refused.value)
     assert refused.value.expected or damage.startswith(("half", "list"))
+
+
+def test_a_device_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(InputError, match="'gpu' cannot be used"):
+        load_video_llava(folder, device="gpu")
 
 
 def test_settings_of_the_video_come_first(tmp_path: Path) -> None:

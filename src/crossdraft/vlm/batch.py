@@ -61,7 +61,12 @@ def answer_greedily(
     cache = GrowingCache.over(picture.cache)
     branches = _Branches(len(picture.prefix))
     device = target.decoder.device
-    active = list(range(len(prompts))) if max_new_tokens else []
+    longest = target.decoder.max_positions
+    limits = [
+        max_new_tokens if longest is None else min(max_new_tokens, longest - len(one.ids) + 1)
+        for one in prompts
+    ]
+    active = [i for i, limit in enumerate(limits) if limit]
     feed = {i: list(prompts[i].question) for i in active}
     place = [len(picture.prefix)] * len(prompts)
     stage = "prefill"
@@ -77,7 +82,7 @@ def answer_greedily(
                 hidden[i].append(rows[row])
             if chosen[row] in target.eos_ids:
                 ends[i] = "eos"
-        active = [i for i in active if ends[i] != "eos" and len(tokens[i]) < max_new_tokens]
+        active = [i for i in active if ends[i] != "eos" and len(tokens[i]) < limits[i]]
         feed = {i: [tokens[i][-1]] for i in active}
     return [
         Answer(

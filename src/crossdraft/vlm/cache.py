@@ -107,6 +107,11 @@ class SessionCache(Cache):
         return self.cursor.length
 
     @property
+    def room(self) -> int | None:
+        """Rows that can still be written; None without a limit."""
+        return None
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the buffers that belong to this cache."""
         own = (row for row in self.rows if row.keys is not None and not row.shared)
@@ -209,6 +214,11 @@ class PreallocatedCache(SessionCache):
         self.capacity = capacity
         self._pool: _Pool | None = None
         self._leased = False
+
+    @property
+    def room(self) -> int:
+        """See `SessionCache.room`."""
+        return self.capacity - self.cursor.length
 
     def prepare(self, count: int, width: int = 0) -> int:
         """See `SessionCache.prepare`. A padded pass sees the whole buffer, so that its shapes

@@ -57,6 +57,13 @@ class CausalSession(Session):
         return tuple(self._tokens)
 
     @property
+    def room(self) -> int | None:
+        """See `Session.room`."""
+        longest = self._target.decoder.max_positions
+        limits = (self._cache.room, None if longest is None else longest - self._cache.length)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
     def cache_length(self) -> int:
         """Rows in use: committed tokens, and the nodes of a tree that waits for `keep`."""
         return self._cache.length

@@ -157,8 +157,8 @@ _PARTS = ("chain", "tree", "tail")
 
 
 def levelled(costs: Sequence[Cost]) -> list[float]:
-    """Ratios that never fall: a wider pass does all that a narrower one does, and what a
-    measurement says otherwise is taken for noise. Begins with 1."""
+    """Ratios that never fall, beginning with 1. Where a wider pass was faster, by noise or by a
+    kernel that likes its width, it is priced as the dearer narrower one."""
     return list(accumulate((cost.ratio for cost in costs), max))
 
 

@@ -78,7 +78,16 @@ class Decoder:
             for name, function in _FINISH.items()
             if (value := getattr(self.config, name, None)) is not None
         ]
-        self._prove()
+        try:
+            self._prove()
+        except InputError:
+            raise
+        except Exception as error:  # models of other kinds fail in their own ways
+            raise InputError(
+                f"{self._name} cannot be driven token by token ({type(error).__name__}: "
+                f"{str(error).partition(chr(10))[0]})",
+                expected="a causal decoder whose key/value cache can be rolled back",
+            ) from error
 
     @property
     def device(self) -> torch.device:
@@ -124,6 +133,7 @@ class Decoder:
             past_key_values=cache,
             use_cache=True,
             output_hidden_states=bool(self.keeps),
+            return_dict=True,
         )
         return out.last_hidden_state, out.hidden_states if self.keeps else None
 
@@ -201,7 +211,8 @@ class Decoder:
         if "position_ids" not in inspect.signature(self.body.forward).parameters:
             raise self._unfit("that takes no position_ids")
         ids = torch.tensor([self._plain_ids()], device=self.device)
-        expected = self.model(input_ids=ids, use_cache=False).logits[0]
+        whole = self.model(input_ids=ids, use_cache=False, return_dict=True)
+        expected = whole.logits[0]
         cache = GrowingCache(self.depth)
         place = np.arange(3)
         found = []

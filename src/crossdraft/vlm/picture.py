@@ -94,6 +94,8 @@ def _prefill(
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
+            output_hidden_states=False,
+            return_dict=True,
             **inputs,
         )
     finally:

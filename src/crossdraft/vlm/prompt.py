@@ -31,8 +31,9 @@ class Prompt:
 
     Attributes:
         ids: every id of the prompt, picture slots expanded.
-        cut: length of the picture prefix: `ids[:cut]` ends with the last picture slot and is the
-            same for every question about the scene; 0 where there is no picture.
+        cut: length of the picture prefix: `ids[:cut]` ends with the picture (its last slot, or the
+            mark behind it) and is the same for every question about the scene; 0 where there is
+            no picture.
         inputs: what the model's forward takes beside the ids. Tensors of shape [1, len(ids)] hold
             one value per id and are cut with them; all others belong to the picture.
     """

@@ -82,6 +82,11 @@ class Session(Protocol):
         until a question is asked."""
         ...
 
+    @property
+    def room(self) -> int | None:
+        """Tokens that the next pass may have at most, root and tree together; None: no limit."""
+        ...
+
     def fork(self) -> Session:
         """A session at the picture prefix, whatever this one has done since."""
         ...
@@ -91,7 +96,8 @@ class Session(Protocol):
 
         Raises:
             RuntimeError: a question was asked before.
-            InputError: the prompt's picture prefix is another one, or the prompt is too long.
+            InputError: the prompt's picture prefix is another one, it holds ids that the model does
+                not know, or it is too long.
             ValueError: the tail holds ids that must not be drafted.
         """
         ...
@@ -101,7 +107,7 @@ class Session(Protocol):
 
         Raises:
             RuntimeError: no question was asked, or the last tree still waits for `keep`.
-            InputError: the sequence would be longer than the cache can hold.
+            InputError: the sequence would be longer than the cache or the model can hold.
             ValueError: the tree holds ids that must not be drafted.
         """
         ...
@@ -133,6 +139,10 @@ class Session(Protocol):
     ) -> list[Answer]:
         """Plain greedy answers to several questions about the scene, decoded side by side.
 
-        Does not change this session.
+        Does not change this session. An answer that reaches the end of what the model can read
+        ends there, as by `length`.
+
+        Raises:
+            InputError: as `ask`.
         """
         ...

@@ -69,6 +69,8 @@ class Target:
         self.decoder = Decoder(model, layers)
         self.draftable = self.decoder.vocabulary if draftable is None else draftable
         self._placeholders = np.array(sorted(picture_ids(model.config)), np.int64)
+        #: Ids that end an answer.
+        self.eos_ids = _eos_ids(model)
         self.compiled = compiled
         self._step: Callable[..., Any] = (
             _compiled(self.decoder.run) if compiled else self.decoder.run
@@ -83,14 +85,6 @@ class Target:
     def dtype(self) -> torch.dtype:
         """Of the states."""
         return self.decoder.dtype
-
-    @property
-    def eos_ids(self) -> frozenset[int]:
-        """Ids that end an answer."""
-        eos = getattr(self.model.generation_config, "eos_token_id", None)
-        if eos is None:
-            return frozenset()
-        return frozenset([eos] if isinstance(eos, int) else eos)
 
     def may_draft(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
         """[n] whether each id may be drafted: others are rows that no training has touched, or
@@ -145,13 +139,28 @@ class Target:
         Raises:
             InputError: its prefix is not the picture's, or it is too long.
         """
-        prompt = question if isinstance(question, Prompt) else self.prompt(scene, question)
+        if isinstance(question, Prompt):
+            prompt = question
+        elif scene is None:
+            raise InputError(
+                "a question as text, and the session was opened with a prompt",
+                expected="a Prompt, as it was opened with one",
+                hint="open the target with the scene, or ask a Prompt",
+            )
+        else:
+            prompt = self.prompt(scene, question)
         if prompt.prefix != picture.prefix:
             raise InputError(
                 f"the prompt begins with another picture prefix ({prompt.cut} ids, "
                 f"hash {prompt.hash})",
                 expected=f"the {len(picture.prefix)} ids that the session was opened with",
                 hint="open a session for this prompt",
+            )
+        if not all(0 <= token < self.decoder.vocabulary for token in prompt.question):
+            raise InputError(
+                "the prompt holds ids that the model does not know",
+                expected=f"0 to {self.decoder.vocabulary - 1}",
+                hint="was it made with this model's tokenizer?",
             )
         self._refuse_long(prompt)
         return prompt
@@ -164,7 +173,8 @@ class Target:
         """
         decoder, length = self.decoder, cache.length
         count = len(block.tokens)
-        width = self._width(count, length)
+        self._refuse_beyond(length + int(block.depth.max()) + 1)
+        width = self._width(count, cache)
         columns = cache.prepare(count, width)
         wide = block.padded(width) if width else block
         places = length + wide.depth
@@ -191,12 +201,13 @@ class Target:
         chain = block.visible is None and (length == 0 or len(block.tokens) == 1)
         return chain and self.decoder.window is None
 
-    def _width(self, count: int, length: int) -> int:
-        """Rows that a pass is padded to and compiled for; 0 leaves it as it is, as what is wider
-        or begins an empty cache."""
-        if not self.compiled or length == 0:
+    def _width(self, count: int, cache: SessionCache) -> int:
+        """Rows that a pass is padded to and compiled for; 0 leaves it as it is, as what is wider,
+        begins an empty cache or has no room for padding."""
+        if not self.compiled or cache.length == 0:
             return 0
-        return next((width for width in WIDTHS if width >= count), 0)
+        left = cache.room
+        return next((w for w in WIDTHS if w >= count and (left is None or w <= left)), 0)
 
     def _new_cache(self, prefix: int) -> SessionCache:
         if self.cache == "growing":
@@ -205,12 +216,21 @@ class Target:
 
     def _refuse_long(self, prompt: Prompt) -> None:
         longest = self.decoder.max_positions
-        if longest is not None and len(prompt.ids) >= longest:
+        if longest is not None and len(prompt.ids) > longest:
             raise InputError(
-                f"the prompt has {len(prompt.ids)} tokens, {prompt.cut} of them before the end "
-                "of the picture",
-                expected=f"fewer than {longest}, the longest sequence of the model",
+                f"the prompt has {len(prompt.ids)} tokens, {prompt.cut} of them up to the end of "
+                "the picture",
+                expected=f"at most {longest}, the longest sequence of the model",
                 hint="give it fewer frames or smaller ones",
+            )
+
+    def _refuse_beyond(self, length: int) -> None:
+        longest = self.decoder.max_positions
+        if longest is not None and length > longest:
+            raise InputError(
+                f"the sequence would reach {length} tokens",
+                expected=f"at most {longest}, the longest sequence of the model",
+                hint="end the answer here; session.room says how many tokens are left",
             )
 
 
@@ -220,3 +240,15 @@ def _compiled(run: Callable[..., Any]) -> Callable[..., Any]:
     limits.recompile_limit = max(limits.recompile_limit, 16 * len(WIDTHS))
     step: Callable[..., Any] = torch.compile(run, fullgraph=True, dynamic=False)
     return step
+
+
+def _eos_ids(model: PreTrainedModel) -> frozenset[int]:
+    eos: Any = getattr(model.generation_config, "eos_token_id", None)
+    ids = eos if isinstance(eos, list | tuple) else [] if eos is None else [eos]
+    if any(type(token) is not int for token in ids):
+        raise InputError(
+            f"eos_token_id is {eos!r}",
+            where="the model's generation configuration",
+            expected="an id, or a list of ids",
+        )
+    return frozenset(ids)

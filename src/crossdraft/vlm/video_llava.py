@@ -74,7 +74,7 @@ class VideoLlavaPrompts:
     ) -> None:
         if type(frames) is not int or frames < 1:
             raise InputError(f"{frames!r} frames", expected="a whole number from 1")
-        self.frames, self.settings, self.device = frames, settings, torch.device(device)
+        self.frames, self.settings, self.device = frames, settings, device
         self.tokens_per_frame = _tokens_per_frame(config, settings, where)
         self._tokenizer, self._where = tokenizer, where
         self._video_id: int = config.video_token_id
@@ -130,6 +130,8 @@ class VideoLlavaPrompts:
         Raises:
             InputError: the scene has no video, or it is missing or damaged.
         """
+        if _is_pictures(scene):
+            raise InputError("an array of pictures", expected="a Scene or the path of a video")
         try:
             if isinstance(scene, Path | str):
                 from crossdraft.scenes.video import read_uniform
@@ -200,8 +202,9 @@ class VideoLlavaPrompts:
 
     def _check_length(self, config: VideoLlavaConfig) -> None:
         """The model has a position for everything."""
-        text: Any = config.text_config
-        positions = text.max_position_embeddings
+        positions = getattr(config.text_config, "max_position_embeddings", None)
+        if positions is None:
+            return
         around, slots = len(self._tokenised("", 1)) - 1, self.frames * self.tokens_per_frame
         if around + slots >= positions:
             most = (positions - 1 - around) // self.tokens_per_frame
