@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,12 +48,28 @@ def rank_odds(alpha: float, rank: int) -> float:
     return alpha / rank * math.prod(1 - alpha / before for before in range(1, rank))
 
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize("drafter", ["position", "suffix", "token-adapter", "translator"])
+def test_guesses_of_measured_drafters(drafter: str) -> None:
+    """`top5` from `alpha` alone, on the recorded answers."""
+    measured = json.loads((RESULTS / "token_chain.json").read_text())["drafters"][drafter]
+    guessed = sum(rank_odds(measured["alpha"]["value"], rank) for rank in range(1, 6))
+    assert guessed == pytest.approx(measured["top5"]["value"], abs=0.04)
+
+
 @pytest.mark.parametrize(
-    ("alpha", "top5"), [(0.302, 0.557), (0.779, 0.900), (0.268, 0.524), (0.775, 0.897)]
+    ("drafter", "tau"), [("position", 2.18), ("suffix", 8.65), ("translator", 5.67)]
 )
-def test_guesses_of_measured_drafters(alpha: float, top5: float) -> None:
-    """`position`, `suffix`, `token-adapter`, `translator` on the recorded answers."""
-    assert sum(rank_odds(alpha, rank) for rank in range(1, 6)) == pytest.approx(top5, abs=0.04)
+def test_trees_of_measured_drafters(drafter: str, tau: float) -> None:
+    """Tokens per pass of an online tree of 60 nodes from `alpha` alone, on the recorded answers."""
+    measured = json.loads((RESULTS / "token_tree_flat.json").read_text())["drafters"]
+    measured |= json.loads((RESULTS / "token_tree.json").read_text())["drafters"]
+    alpha = measured[drafter]["alpha"]["value"]
+    expected = 1 + best_first_shape(alpha, 60)[1].sum()
+    assert expected == pytest.approx(tau, abs=0.005)
+    assert expected == pytest.approx(measured[drafter]["tau"]["value"], rel=0.13)
 
 
 @given(ALPHA, st.integers(0, 70))

@@ -115,7 +115,7 @@ def test_the_file_is_a_cost_curve_of_trees(tmp_path: Path) -> None:
         ({"tail": [{"tokens": -3, "ms": 1, "ratio": 1, "low": 1, "high": 1}]}, "tokens is -3"),
         ({"step_ms": 0}, "step_ms is 0"),
         ({"step_ms": float("nan")}, "step_ms is nan"),
-        ({"step_ms": 10**400}, "step_ms is 1000"),
+        ({"step_ms": 10**40}, "step_ms is 1000"),
         ({"repeats": 1.5}, r"repeats is 1\.5"),
         ({"date": None}, "date is None"),
         ({"setup": {}}, "architecture is None"),
