@@ -12,7 +12,7 @@ import transformers as hf
 
 from crossdraft.base.errors import InputError
 from crossdraft.bench import verify_cost
-from crossdraft.bench.verify_cost import VerifyCostConfig, chosen_device, make_target, run
+from crossdraft.bench.verify_cost import VerifyCostConfig, make_target, run
 from crossdraft.evaluation.cost import read_cost_curve
 from crossdraft.vlm.cost_curve import cost_curves_from
 from tests.vlm.costs import cost, curves
@@ -128,21 +128,6 @@ def test_other_faults_are_not_hidden(folder: Path, monkeypatch: pytest.MonkeyPat
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         VerifyCostConfig(**options)
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta:0:1", "meta", ""])
-def test_devices_that_are_not_there_are_refused(name: str) -> None:
-    with pytest.raises(InputError, match="--device: ") as caught:
-        chosen_device(name)
-    assert "\n    " not in str(caught.value)
-
-
-def test_device_is_chosen_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chosen_device("cpu") == torch.device("cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert chosen_device(None) == torch.device("cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert chosen_device(None) == torch.device("cuda")
 
 
 def test_warnings_name_what_flatters_or_disturbs() -> None:

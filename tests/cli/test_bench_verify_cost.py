@@ -87,7 +87,7 @@ def test_second_call_takes_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
         (("--widths", "1,,2"), "--widths: '1,,2'"),
         (("--widths", "0,2"), "--widths: 0 tokens"),
         (("--dtype", "int4"), "--dtype: 'int4'"),
-        (("--device", "abacus"), "--device: 'abacus'"),
+        (("--device", "abacus"), "--device: device 'abacus'"),
         (("--repeats", "0"), "--repeats: 0"),
         (("--context", "510"), "510 tokens of context"),
         (("--model", "there"), "exclude each other"),

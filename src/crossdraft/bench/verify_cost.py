@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from crossdraft.base.device import find_device
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import ProgressSink, silent
 
@@ -32,7 +33,7 @@ class VerifyCostConfig:
         model: folder of a checkpoint.
         config: a transformers config.json whose shapes get random weights; excludes `model`.
         dtype: one of `DTYPES`; auto is the checkpoint's own, float32 where it has none.
-        device: as torch names it; None for a GPU where there is one.
+        device: as torch names it; auto for a GPU where there is one.
         context: tokens in the cache; None for a Video-LLaVA prompt, or what the model can hold.
         widths: tokens of a pass; empty for the usual ones.
         repeats: rounds that count.
@@ -46,7 +47,7 @@ class VerifyCostConfig:
     model: Path | None = None
     config: Path | None = None
     dtype: str = "auto"
-    device: str | None = None
+    device: str = "auto"
     context: int | None = None
     widths: tuple[int, ...] = ()
     repeats: int = 30
@@ -165,7 +166,7 @@ def make_target(config: VerifyCostConfig) -> tuple[Target, str]:
     Raises:
         InputError: as `run`.
     """
-    device = chosen_device(config.device)
+    device = find_device(config.device)
     if config.model is not None:
         from crossdraft.vlm.load_target import load_target
 
@@ -193,28 +194,6 @@ def make_target(config: VerifyCostConfig) -> tuple[Target, str]:
         ) from error
     origin = "" if config.config is None else f" shaped as in {config.config}"
     return target, f"{type(model).__name__}{origin}, random weights"
-
-
-def chosen_device(name: str | None) -> torch.device:
-    """The device of that name; without one a GPU, else the CPU.
-
-    Raises:
-        InputError: no such device here.
-    """
-    import torch
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).tolist()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(
-            f"{name!r} cannot be used ({str(error).splitlines()[0]})",
-            where="--device",
-            expected="cpu, or a GPU of this machine such as cuda or cuda:1",
-        ) from error
-    return device
 
 
 def _dtype(name: str) -> torch.dtype | Literal["auto"]:

@@ -34,9 +34,8 @@ def verify_cost(
         typer.Option(help="auto | float32 | bfloat16 | float16; auto: what the checkpoint has."),
     ] = "auto",
     device: Annotated[
-        str | None,
-        typer.Option(help="Such as cpu or cuda:1.", show_default="a GPU where there is one"),
-    ] = None,
+        str, typer.Option(help="auto | cpu | cuda | cuda:1; auto: a GPU where there is one.")
+    ] = "auto",
     context: Annotated[
         int | None,
         typer.Option(

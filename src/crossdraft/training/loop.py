@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from crossdraft.base.clock import now_ms
+from crossdraft.base.device import find_device
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import Progress, ProgressSink, silent
 from crossdraft.drafters.checkpoint import TrainedOn, save_drafter
@@ -234,26 +235,6 @@ class _generators_restored:  # noqa: N801
         torch.set_rng_state(self._found[0])
         np.random.set_state(self._found[1])
         random.setstate(self._found[2])
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is a GPU where there is one.
-
-    Raises:
-        InputError: it is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(
-            f"{name!r} cannot be used ({str(error).splitlines()[0]})",
-            where="--device",
-            expected="auto, cpu, or a GPU that is there",
-        ) from error
-    return device
 
 
 def _check(train: Sequence[Pair], val: Sequence[Pair]) -> None:

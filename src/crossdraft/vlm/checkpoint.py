@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 
+from crossdraft.base.device import find_device
 from crossdraft.base.errors import InputError
 from crossdraft.vlm.config_file import fields, read_config
 from crossdraft.vlm.hub_cache import fetch_again, find
@@ -117,7 +118,7 @@ def load_model(
         InputError: as `inspect`; another architecture; weights that are missing, superfluous or of
             another shape; a device that is not there or too small; whatever transformers refuses.
     """
-    place = _usable(device)
+    place = find_device(device, where=None)
     _refuse_dtype(dtype)
     checkpoint = inspect(folder)
     _refuse_other_class(checkpoint, model_class, architectures)
@@ -161,18 +162,6 @@ def _refuse_too_many_layers(checkpoint: Checkpoint) -> None:
                 expected="configuration and weights of the same model",
                 hint=fetch_again(checkpoint.config_path),
             )
-
-
-def _usable(device: torch.device | str) -> torch.device:
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-        return place
-    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
-        raise InputError(
-            f"device {str(device)!r} cannot be used ({_gist(error)})",
-            expected="cpu, or cuda where torch finds a GPU",
-        ) from error
 
 
 def _refuse_dtype(dtype: object) -> None:

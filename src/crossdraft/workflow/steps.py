@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from crossdraft.base.clock import now_ms
+from crossdraft.base.device import find_device
 from crossdraft.base.progress import ProgressSink, silent
 from crossdraft.base.result import Result, RunFolder, refuse_taken
 from crossdraft.decoding.answers import read_answers
@@ -33,7 +34,7 @@ from crossdraft.pairs.record import Pair, PairSet
 from crossdraft.pairs.split import Fold, hold_out, in_recording_order
 from crossdraft.report.acceptance import write_report
 from crossdraft.report.training import write_training_report
-from crossdraft.training.loop import BEST, STATE, EpochSink, Trained, find_device, fit
+from crossdraft.training.loop import BEST, STATE, EpochSink, Trained, fit
 from crossdraft.training.settings import TrainConfig
 
 #: Where the trainings of an evaluation keep their state until its result is written.
