@@ -131,7 +131,7 @@ class MadeTarget:
         self.machine = Machine(duration, read_ms=read_ms)
         monkeypatch.setattr("crossdraft.vlm.cost_measure.now_ms", lambda: self.machine.ms)
         self.decoder = SimpleNamespace(
-            max_positions=max_positions, vocabulary=500, depth=2, keeps=(),
+            longest=lambda prefix: max_positions, vocabulary=500, depth=2, keeps=(),
             config=SimpleNamespace(_attn_implementation="sdpa"),
         )  # fmt: skip
         self.model = SimpleNamespace(

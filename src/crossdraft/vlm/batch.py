@@ -61,7 +61,7 @@ def answer_greedily(
     cache = GrowingCache.over(picture.cache)
     branches = _Branches(len(picture.prefix))
     device = target.decoder.device
-    longest = target.decoder.max_positions
+    longest = target.decoder.longest(len(picture.prefix))
     limits = [
         max_new_tokens if longest is None else min(max_new_tokens, longest - len(one.ids) + 1)
         for one in prompts

@@ -68,11 +68,12 @@ class _Rows(DynamicLayer):  # type: ignore[no-untyped-call]
         used = self.cursor.length
         # What begins a picture is read by its forks and grows no more.
         capacity = self.capacity or (rows if self.keys is None else -(-rows // CHUNK) * CHUNK)
-        old = self.keys, self.values
-        self.use(_zeros(keys_like, capacity), _zeros(values_like, capacity))
-        for new, past in zip(self.buffers(), old, strict=True):
-            if past is not None:
-                new[:, :, :used] = past[:, :, :used]
+        new = _zeros(keys_like, capacity), _zeros(values_like, capacity)
+        if self.keys is not None:
+            for buffer, past in zip(new, self.buffers(), strict=True):
+                buffer[:, :, :used] = past[:, :, :used]
+        # Last, so that whatever interrupts the copy leaves the old rows in place.
+        self.use(*new)
 
     def use(self, keys: Tensor, values: Tensor, *, shared: bool = False) -> None:
         """Take these buffers."""
@@ -97,6 +98,8 @@ class SessionCache(Cache):
     """Rows of all layers, [1, heads, length, head size] each."""
 
     def __init__(self, layers: int, capacity: int | None = None) -> None:
+        #: Rows that can be held; None without a limit.
+        self.capacity = capacity
         self.cursor = _Cursor()
         self.rows = [_Rows(self.cursor, capacity) for _ in range(layers)]
         super().__init__(layers=list(self.rows))
@@ -105,11 +108,6 @@ class SessionCache(Cache):
     def length(self) -> int:
         """Rows in use: committed tokens, and those of a tree that waits for `keep`."""
         return self.cursor.length
-
-    @property
-    def room(self) -> int | None:
-        """Rows that can still be written; None without a limit."""
-        return None
 
     @property
     def nbytes(self) -> int:
@@ -197,7 +195,7 @@ class _Pool:
         return [(self._copy(keys), self._copy(values)) for keys, values in self.first]
 
     def _copy(self, buffer: Tensor) -> Tensor:
-        new = torch.zeros_like(buffer)
+        new = _zeros(buffer, buffer.shape[2])
         new[:, :, : self.rows] = buffer[:, :, : self.rows]
         return new
 
@@ -211,20 +209,15 @@ class PreallocatedCache(SessionCache):
 
     def __init__(self, layers: int, capacity: int) -> None:
         super().__init__(layers, capacity)
-        self.capacity = capacity
         self._pool: _Pool | None = None
         self._leased = False
-
-    @property
-    def room(self) -> int:
-        """See `SessionCache.room`."""
-        return self.capacity - self.cursor.length
 
     def prepare(self, count: int, width: int = 0) -> int:
         """See `SessionCache.prepare`. A padded pass sees the whole buffer, so that its shapes
         never change and one compiled step serves every length."""
         self.cursor.slots = None  # of a pass that failed
         wanted = self.cursor.length + max(count, width)
+        assert self.capacity is not None
         if wanted > self.capacity:
             raise InputError(
                 f"the sequence would reach {wanted} tokens",
@@ -243,6 +236,7 @@ class PreallocatedCache(SessionCache):
         """Takes a buffer at its first pass: one that an earlier fork has left, or a new one."""
         if self._pool is None and self.cursor.length:
             self._pool = _Pool([row.buffers() for row in self.rows], self.cursor.length)
+        assert self.capacity is not None
         child = PreallocatedCache(len(self.rows), self.capacity)
         child.cursor.length = self.cursor.length
         child._pool = self._pool
@@ -259,4 +253,8 @@ class PreallocatedCache(SessionCache):
 
 def _zeros(like: Tensor, rows: int) -> Tensor:
     """Zeros, not what the memory held before: masked rows must at least be finite."""
-    return like.new_zeros((*like.shape[:2], rows, like.shape[3]))
+    # A caller's inference mode must not mark buffers that outlive it.
+    with torch.inference_mode(False):
+        return torch.zeros(
+            (*like.shape[:2], rows, like.shape[3]), dtype=like.dtype, device=like.device
+        )

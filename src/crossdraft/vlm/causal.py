@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +30,21 @@ if TYPE_CHECKING:
 _NONE = DraftTree.empty()
 
 
+@dataclass(frozen=True)
+class _State:
+    """Where a session stands. Replaced as a whole, so that an interrupt finds one or the next.
+
+    Attributes:
+        tokens: committed ids behind the picture.
+        prompt: how many of them are the question's; None until it is asked.
+        tree: of the last pass, while it waits for `keep`.
+    """
+
+    tokens: tuple[int, ...] = ()
+    prompt: int | None = None
+    tree: DraftTree | None = None
+
+
 class CausalSession(Session):
     """See `Session`. Made by `Target.open`.
 
@@ -40,11 +57,7 @@ class CausalSession(Session):
     def __init__(self, target: Target, picture: Picture, scene: Any, spans: Spans) -> None:
         self._target, self._picture, self._scene, self._spans = target, picture, scene, spans
         self._cache: SessionCache = picture.cache.fork()
-        self._tokens = list(picture.prefix)
-        #: Length of the prompt once a question is asked; what lies behind it can be rolled back.
-        self._asked: int | None = None
-        #: The tree of the last pass, while it waits for `keep`.
-        self._tree: DraftTree | None = None
+        self._state = _State()
 
     @property
     def spans(self) -> Spans:
@@ -54,24 +67,30 @@ class CausalSession(Session):
     @property
     def tokens(self) -> tuple[int, ...]:
         """See `Session.tokens`."""
-        return tuple(self._tokens)
+        return self._picture.prefix + self._state.tokens
 
     @property
     def room(self) -> int | None:
         """See `Session.room`."""
-        longest = self._target.decoder.max_positions
-        limits = (self._cache.room, None if longest is None else longest - self._cache.length)
-        return min((limit for limit in limits if limit is not None), default=None)
+        prefix = len(self._picture.prefix)
+        longest = self._target.decoder.longest(prefix)
+        limits = (self._cache.capacity, longest)
+        left = [limit - self.cache_length for limit in limits if limit is not None]
+        return min(left, default=None)
 
     @property
     def cache_length(self) -> int:
         """Rows in use: committed tokens, and the nodes of a tree that waits for `keep`."""
-        return self._cache.length
+        return self._committed + len(self._state.tree or ())
 
     @property
     def cache_bytes(self) -> int:
         """Bytes of keys and values that belong to this session, beside the picture's."""
         return self._cache.nbytes
+
+    @property
+    def _committed(self) -> int:
+        return len(self._picture.prefix) + len(self._state.tokens)
 
     def fork(self) -> CausalSession:
         """See `Session.fork`. Copies nothing: a fork takes memory when it is asked."""
@@ -79,48 +98,52 @@ class CausalSession(Session):
 
     def ask(self, question: str | Prompt, tail: DraftTree = _NONE) -> Step:
         """See `Session.ask`."""
-        if self._asked is not None:
+        if self._state.prompt is not None:
             raise RuntimeError("a question was asked here before; ask it of a fork")
         prompt = self._target.follow(question, self._scene, self._picture)
-        step = self._pass(prompt.question, tail, "prefill")
-        self._asked = len(self._tokens)
-        return step
+        return self._pass(prompt.question, tail, "prefill", len(prompt.question))
 
     def extend(self, token: int, tree: DraftTree = _NONE) -> Step:
         """See `Session.extend`."""
-        if self._asked is None:
+        if self._state.prompt is None:
             raise RuntimeError("no question was asked yet")
-        if self._tree:
+        if self._state.tree:
             raise RuntimeError("the last tree waits for keep")
+        token = index(token)
         if not 0 <= token < self._target.decoder.vocabulary:
             raise ValueError(f"token {token} of {self._target.decoder.vocabulary} ids")
-        return self._pass((token,), tree, "decode")
+        return self._pass((token,), tree, "decode", self._state.prompt)
 
     def keep(self, path: Sequence[int]) -> None:
         """See `Session.keep`."""
-        if self._tree is None:
+        tree, path = self._state.tree, [index(node) for node in path]
+        if tree is None:
             raise RuntimeError("there is no pass to keep of")
-        parents, above = self._tree.parents, ROOT
+        above = ROOT
         for node in path:
-            if not 0 <= node < len(parents) or parents[node] != above:
-                raise ValueError(f"{list(path)} is no path of the last tree from its root down")
+            if not 0 <= node < len(tree) or tree.parents[node] != above:
+                raise ValueError(f"{path} is no path of the last tree from its root down")
             above = node
-        start = len(self._tokens)
+        start = self._committed
+        # Rows that an interrupt finds half moved are no tree any more.
+        self._state = replace(self._state, tree=None)
         with torch.no_grad():
             self._cache.keep(start, [start + node for node in path])
-        self._tokens += self._tree.tokens[list(path)].tolist()
-        self._tree = None
+        kept = (*self._state.tokens, *tree.tokens[path].tolist())
+        self._state = replace(self._state, tokens=kept)
 
     def rollback(self, count: int) -> None:
         """See `Session.rollback`."""
-        if self._asked is None:
+        if self._state.prompt is None:
             raise RuntimeError("no question was asked yet")
-        committed = len(self._tokens) - self._asked
-        if not 0 <= count <= committed:
-            raise ValueError(f"{count} tokens to forget; {committed} since the question")
-        del self._tokens[len(self._tokens) - count :]
-        self._tree = None
-        self._cache.truncate(len(self._tokens))
+        said = len(self._state.tokens)
+        if not 0 <= index(count) <= said - self._state.prompt:
+            raise ValueError(
+                f"{count} tokens to forget; {said - self._state.prompt} since the question"
+            )
+        left = self._state.tokens[: said - count]
+        self._state = replace(self._state, tokens=left, tree=None)
+        self._cache.truncate(self._committed)
 
     def answer_many(
         self,
@@ -135,19 +158,18 @@ class CausalSession(Session):
             self._target, self._picture, prompts, max_new_tokens, states, self._spans
         )
 
-    def _pass(self, tokens: Sequence[int], tree: DraftTree, stage: str) -> Step:
+    def _pass(self, tokens: Sequence[int], tree: DraftTree, stage: str, prompt: int) -> Step:
         """Run tokens and a tree behind what is committed; commit the tokens."""
         if not (allowed := self._target.may_draft(tree.tokens)).all():
             never = tree.tokens[~allowed].tolist()
             raise ValueError(f"ids {never} are never drafted; prune them with tree.pruned")
         # What an interrupted pass may have left does not count.
-        self._cache.truncate(len(self._tokens))
+        self._cache.truncate(self._committed)
         block = Block.of(tokens, tree)
         with self._stage(stage), torch.no_grad():
             rows = self._target.run(block, self._picture, self._cache, last=1 + len(tree))
             logits = self._target.decoder.logits(rows.hidden)
-        self._tokens += tokens
-        self._tree = tree
+        self._state = _State((*self._state.tokens, *tokens), prompt, tree)
         return Step(logits, rows.hidden, rows.layers)
 
     @contextmanager

@@ -42,7 +42,7 @@ def usual_context(
     target: Target, widths: Sequence[int] = WIDTHS, tail_widths: Sequence[int] = TAILS
 ) -> int:
     """Tokens of a Video-LLaVA prompt, or as many as the model can hold below the widest pass."""
-    longest = target.decoder.max_positions
+    longest = target.decoder.longest(0)
     room = max(1, *widths, *tail_widths)
     return CONTEXT if longest is None else min(CONTEXT, longest - room)
 
@@ -232,7 +232,7 @@ def _refuse_sizes(
     drafts, known = max(widths[-1] - 1, *tails, 0), len(_plain_ids(target))
     if drafts > known:
         raise InputError(f"{drafts} drafts", expected=f"at most {known}, the ids of the model")
-    longest, reach = target.decoder.max_positions, context + max(widths[-1], *tails, 0)
+    longest, reach = target.decoder.longest(0), context + max(widths[-1], *tails, 0)
     if longest is not None and reach > longest:
         raise InputError(
             f"{context} tokens of context and up to {reach - context} of a pass",

@@ -27,6 +27,12 @@ _FINISH: dict[str, Callable[[Tensor, float], Tensor]] = {
     "logit_scale": lambda logits, scale: logits * scale,
     "logits_scaling": lambda logits, scale: logits / scale,
 }
+#: Fields that tell of attention which no mask from outside can steer, and what it is.
+_STRANGE = {
+    "cross_attention_layers": "whose layers attend to pictures beside the text",
+    "attention_types": "with windows over places in the cache",
+    "keep_window_size": "that chooses what it attends to by itself",
+}
 #: Attention of a layer that a session can mask and roll back.
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
@@ -68,6 +74,8 @@ class Decoder:
         self.window, self._kinds = self._attention()
         self._additive = self._implementation() == "eager"
         self.depth = int(self.config.num_hidden_layers)
+        #: Layers with keys of their own; others may read those of a layer below.
+        self.caches = self.depth - (getattr(self.config, "num_kv_shared_layers", None) or 0)
         self.keeps = tuple(sorted(set(layers)))
         if any(not 0 <= layer <= self.depth for layer in self.keeps):
             raise InputError(
@@ -107,10 +115,21 @@ class Decoder:
         embeddings: Any = self.model.get_input_embeddings()
         return int(embeddings.weight.shape[0])
 
-    @property
-    def max_positions(self) -> int | None:
-        """Longest sequence the model was made for, where its configuration says."""
-        return getattr(self.config, "max_position_embeddings", None)
+    def longest(self, prefix: int) -> int | None:
+        """Longest sequence that can be read behind a prefix, where the configuration says.
+
+        Models of the longrope kind turn all positions in another way once a sequence passes the
+        length they were first trained with: what was read before would have to be read again.
+        """
+        longest: int | None = getattr(self.config, "max_position_embeddings", None)
+        rope = getattr(self.config, "rope_parameters", None) or {}
+        if rope.get("rope_type", rope.get("type")) == "longrope":
+            first = rope.get("original_max_position_embeddings") or getattr(
+                self.config, "original_max_position_embeddings", None
+            )
+            if first and prefix <= first:
+                return int(first)
+        return longest
 
     def run(
         self, ids: Tensor, positions: Tensor, cache: SessionCache, mask: Any | None
@@ -140,8 +159,8 @@ class Decoder:
     def rows(self, states: tuple[Tensor, tuple[Tensor, ...] | None], last: int) -> Rows:
         """The last rows of a pass, without its padding."""
         hidden, kept = states
-        chosen = {i: kept[i][0, -last:] for i in self.keeps} if kept else {}
-        return Rows(hidden[0, -last:], chosen)
+        chosen = {i: _last(kept[i], last) for i in self.keeps} if kept else {}
+        return Rows(_last(hidden, last), chosen)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[n, vocab] of post-norm states [n, hidden], exactly as the model gives them."""
@@ -179,6 +198,10 @@ class Decoder:
 
     def _attention(self) -> tuple[int | None, frozenset[str] | None]:
         """Sliding window, and the kinds of layers where they are told apart by name."""
+        for name, what in _STRANGE.items():
+            value = getattr(self.config, name, None)
+            if value and (name != "attention_types" or "local" in str(value)):
+                raise self._unfit(what)
         types = getattr(self.config, "layer_types", None)
         window = getattr(self.config, "sliding_window", None)
         if types is None:
@@ -213,26 +236,33 @@ class Decoder:
         ids = torch.tensor([self._plain_ids()], device=self.device)
         whole = self.model(input_ids=ids, use_cache=False, return_dict=True)
         expected = whole.logits[0]
-        cache = GrowingCache(self.depth)
+        cache = GrowingCache(self.caches)
         place = np.arange(3)
-        found = []
+        parts = []
         for part in (slice(0, 1), slice(1, 3)):
-            mask = self.mask(
-                np.tri(3, dtype=np.bool_)[part, : part.stop], place[part], place[: part.stop]
-            )
+            seen = np.tri(3, dtype=np.bool_)[part, : part.stop]
+            mask = self.mask(seen, place[part], place[: part.stop])
             at = torch.arange(part.start, part.stop, device=self.device)[None]
             hidden, _ = self.run(ids[:, part], at, cache, mask)
             cache.commit(part.stop - part.start)
-            found.append(self.logits(hidden[0]).to(expected.device))
-        error = (torch.cat(found) - expected).abs().max().item()
+            parts.append(hidden[0])
+        if any(row.keys is None or row.keys.shape[-2] < len(place) for row in cache.rows):
+            raise self._unfit("with layers that keep no keys of the text")
         scale = expected.abs().max().item()
-        if not error <= 0.02 * max(scale, 1e-3):
-            raise InputError(
-                f"{self._name}: its layers and head give other logits than the whole model "
-                f"(largest difference {error:.3g}, largest logit {scale:.3g})",
-                expected="logits = head(final states)",
-                hint="the model does something behind its head that sessions do not know",
-            )
+        error = np.inf
+        # Some families have the fields of others without doing what they say.
+        for finish in ([*self._finish], []):
+            self._finish = finish
+            found = torch.cat([self.logits(hidden).to(expected.device) for hidden in parts])
+            error = min(error, (found - expected).abs().max().item())
+            if error <= 0.02 * max(scale, 1e-3):
+                return
+        raise InputError(
+            f"{self._name}: its layers and head give other logits than the whole model "
+            f"(largest difference {error:.3g}, largest logit {scale:.3g})",
+            expected="logits = head(final states)",
+            hint="the model does something behind its head that sessions do not know",
+        )
 
     def _plain_ids(self) -> list[int]:
         special = {
@@ -241,3 +271,9 @@ class Decoder:
             if name.endswith(("_token_id", "_token_index")) and isinstance(value, int)
         }
         return [token for token in range(self.vocabulary) if token not in special][:3]
+
+
+def _last(states: Tensor, count: int) -> Tensor:
+    """[count, hidden] of [1, q, hidden]; a copy where a view would keep the others alive."""
+    rows = states[0, -count:]
+    return rows if count == states.shape[1] else rows.clone()

@@ -7,7 +7,8 @@ whole prompt, and never read from what the model remembers of an earlier call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,12 +28,12 @@ class Picture:
         prefix: its ids.
         cache: its keys and values.
         start: [1, 1] or [axes, 1, 1], position of the first id behind it.
+        inputs: where its pixels came from.
     """
 
-    def __init__(
-        self, prefix: tuple[int, ...], cache: SessionCache, start: Tensor, reads: bool
-    ) -> None:
-        self.prefix, self.cache, self.start, self.reads = prefix, cache, start, reads
+    def __init__(self, prompt: Prompt, cache: SessionCache, start: Tensor) -> None:
+        self.prefix, self.cache, self.start = prompt.prefix, cache, start
+        self.inputs = prompt.inputs
 
 
 def read_picture(decoder: Decoder, prompt: Prompt, cache: SessionCache, spans: Spans) -> Picture:
@@ -42,7 +43,8 @@ def read_picture(decoder: Decoder, prompt: Prompt, cache: SessionCache, spans: S
         spans: gets `read` (the prompt's inputs), `vision` (all before the decoder) and `prefill`.
 
     Raises:
-        InputError: padded ids, or positions behind the picture that do not count up by one.
+        InputError: padded ids, something else than plain text behind the picture, or inputs that
+            the model cannot read.
     """
     device = decoder.device
     with spans.measure("read", str(device)):
@@ -50,7 +52,9 @@ def read_picture(decoder: Decoder, prompt: Prompt, cache: SessionCache, spans: S
     ids = torch.tensor([prompt.ids], device=device)
     inputs = {name: _placed(value, decoder) for name, value in inputs.items()}
     _refuse_padding(inputs)
-    positions = _positions(decoder, ids, inputs)
+    _refuse_marked_text(inputs, ids, prompt.cut)
+    with _readable(decoder):
+        positions = _positions(decoder, ids, inputs)
     behind = positions[..., prompt.cut :]
     steps = torch.arange(behind.shape[-1], device=behind.device)
     start = behind[..., :1]
@@ -64,8 +68,24 @@ def read_picture(decoder: Decoder, prompt: Prompt, cache: SessionCache, spans: S
             name: value[:, : prompt.cut] if _per_id(value, ids) else value
             for name, value in inputs.items()
         }
-        _prefill(decoder, ids[:, : prompt.cut], cut, positions[..., : prompt.cut], cache, spans)
-    return Picture(prompt.prefix, cache, start, bool(prompt.cut))
+        with _readable(decoder):
+            _prefill(decoder, ids[:, : prompt.cut], cut, positions[..., : prompt.cut], cache, spans)
+    return Picture(prompt, cache, start)
+
+
+@contextmanager
+def _readable(decoder: Decoder) -> Iterator[None]:
+    """Turn what a model raises over its inputs into an error that names it."""
+    try:
+        yield
+    except (InputError, MemoryError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # every model has its own checks, or none
+        raise InputError(
+            f"{type(decoder.model).__name__} cannot read this prompt ({type(error).__name__}: "
+            f"{str(error).partition(chr(10))[0]})",
+            expected="all that the model's processor gives for one prompt",
+        ) from error
 
 
 def _prefill(
@@ -117,7 +137,8 @@ def _positions(decoder: Decoder, ids: Tensor, inputs: Mapping[str, Tensor]) -> T
     prepare = getattr(decoder.model, "_prepare_position_ids_for_generation", None)
     if prepare is None:
         return torch.arange(ids.shape[1], device=ids.device)[None]
-    positions: Tensor = prepare(ids, dict(inputs))
+    # `generate` always has a mask, and some models look for it.
+    positions: Tensor = prepare(ids, {**inputs, "attention_mask": torch.ones_like(ids)})
     return positions
 
 
@@ -139,3 +160,15 @@ def _refuse_padding(inputs: dict[str, Tensor]) -> None:
             "the prompt is padded: its attention_mask has zeros",
             expected="one prompt without padding",
         )
+
+
+def _refuse_marked_text(inputs: Mapping[str, Tensor], ids: Tensor, cut: int) -> None:
+    """What is fed after the picture comes without its marks, so they must say nothing there."""
+    for name, value in inputs.items():
+        if _per_id(value, ids) and not bool((value[:, cut:] == value[:, cut : cut + 1]).all()):
+            raise InputError(
+                f"{name} marks something else than text behind id {cut - 1}, the end of the "
+                "picture",
+                expected="plain text behind the last picture",
+                hint="the picture may end with a mark that the configuration does not name",
+            )

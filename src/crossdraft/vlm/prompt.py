@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import index
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -43,6 +44,7 @@ class Prompt:
     inputs: Inputs = field(default=no_inputs, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(map(index, self.ids)))
         if not 0 <= self.cut <= len(self.ids):
             raise ValueError(f"cut {self.cut} of {len(self.ids)} ids")
         if self.cut == len(self.ids):
@@ -53,7 +55,8 @@ class Prompt:
 
     @cached_property
     def hash(self) -> str:
-        """16 hex digits that two prompts share when, and only when, their ids and cut agree."""
+        """16 hex digits that two prompts share when their ids and cut agree, and only then: the
+        same question about two scenes has one hash."""
         text = f"{self.cut}:" + ",".join(map(str, self.ids))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -9,6 +9,7 @@ A model whose prompts come from a processor of its own needs no builder: `prompt
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -24,10 +25,28 @@ from crossdraft.vlm.attention import Block
 from crossdraft.vlm.cache import GrowingCache, PreallocatedCache, SessionCache
 from crossdraft.vlm.causal import CausalSession
 from crossdraft.vlm.decoder import Decoder, Rows
-from crossdraft.vlm.image_text import picture_ids, prompt_from
+from crossdraft.vlm.image_text import picture_ids, prompt_from, same_picture
 from crossdraft.vlm.picture import Picture, read_picture
 from crossdraft.vlm.prompt import Prompt, PromptBuilder
 
+#: Settings of `generate` that change logits before the largest is taken, and what changes nothing.
+_PROCESSORS = {
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "bad_words_ids": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "sequence_bias": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "exponential_decay_length_penalty": None,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "guidance_scale": 1.0,
+    "num_beams": 1,
+}
 #: Tokens that compiled passes are padded to, so that few graphs serve every tree.
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -71,6 +90,7 @@ class Target:
         self._placeholders = np.array(sorted(picture_ids(model.config)), np.int64)
         #: Ids that end an answer.
         self.eos_ids = _eos_ids(model)
+        _warn_of_settings(model)
         self.compiled = compiled
         self._step: Callable[..., Any] = (
             _compiled(self.decoder.run) if compiled else self.decoder.run
@@ -126,7 +146,7 @@ class Target:
         """
         whole = isinstance(scene, Prompt)
         prompt = scene if whole else self.prompt(scene, "")
-        self._refuse_long(prompt)
+        self._refuse_unreadable(prompt)
         spans = spans or Spans()
         cache = self._new_cache(prompt.cut)
         with torch.no_grad():
@@ -156,13 +176,13 @@ class Target:
                 expected=f"the {len(picture.prefix)} ids that the session was opened with",
                 hint="open a session for this prompt",
             )
-        if not all(0 <= token < self.decoder.vocabulary for token in prompt.question):
+        if not same_picture(prompt.inputs, picture.inputs):
             raise InputError(
-                "the prompt holds ids that the model does not know",
-                expected=f"0 to {self.decoder.vocabulary - 1}",
-                hint="was it made with this model's tokenizer?",
+                "the prompt shows another picture of the same size",
+                expected="the picture that the session was opened with",
+                hint="open a session for this prompt",
             )
-        self._refuse_long(prompt)
+        self._refuse_unreadable(prompt)
         return prompt
 
     def run(self, block: Block, picture: Picture, cache: SessionCache, last: int) -> Rows:
@@ -173,7 +193,8 @@ class Target:
         """
         decoder, length = self.decoder, cache.length
         count = len(block.tokens)
-        self._refuse_beyond(length + int(block.depth.max()) + 1)
+        self._refuse_beyond(length + int(block.depth.max()) + 1, len(picture.prefix))
+        self._refuse_training()
         width = self._width(count, cache)
         columns = cache.prepare(count, width)
         wide = block.padded(width) if width else block
@@ -206,16 +227,24 @@ class Target:
         begins an empty cache or has no room for padding."""
         if not self.compiled or cache.length == 0:
             return 0
-        left = cache.room
-        return next((w for w in WIDTHS if w >= count and (left is None or w <= left)), 0)
+        left = (cache.capacity or 0) - cache.length
+        return next((width for width in WIDTHS if count <= width <= left), 0)
 
     def _new_cache(self, prefix: int) -> SessionCache:
         if self.cache == "growing":
-            return GrowingCache(self.decoder.depth)
-        return PreallocatedCache(self.decoder.depth, prefix + self.room)
+            return GrowingCache(self.decoder.caches)
+        return PreallocatedCache(self.decoder.caches, prefix + self.room)
 
-    def _refuse_long(self, prompt: Prompt) -> None:
-        longest = self.decoder.max_positions
+    def _refuse_unreadable(self, prompt: Prompt) -> None:
+        known = self.decoder.vocabulary
+        placeholders = set(self._placeholders.tolist())
+        if not all(0 <= token < known or token in placeholders for token in prompt.ids):
+            raise InputError(
+                "the prompt holds ids that the model does not know",
+                expected=f"0 to {known - 1}",
+                hint="was it made with this model's tokenizer?",
+            )
+        longest = self.decoder.longest(prompt.cut)
         if longest is not None and len(prompt.ids) > longest:
             raise InputError(
                 f"the prompt has {len(prompt.ids)} tokens, {prompt.cut} of them up to the end of "
@@ -224,13 +253,21 @@ class Target:
                 hint="give it fewer frames or smaller ones",
             )
 
-    def _refuse_beyond(self, length: int) -> None:
-        longest = self.decoder.max_positions
+    def _refuse_beyond(self, length: int, prefix: int) -> None:
+        longest = self.decoder.longest(prefix)
         if longest is not None and length > longest:
             raise InputError(
                 f"the sequence would reach {length} tokens",
                 expected=f"at most {longest}, the longest sequence of the model",
                 hint="end the answer here; session.room says how many tokens are left",
+            )
+
+    def _refuse_training(self) -> None:
+        if self.model.training:
+            raise InputError(
+                "the model is in training mode, where dropout changes its answers",
+                expected="eval mode",
+                hint="call model.eval() before going on",
             )
 
 
@@ -252,3 +289,17 @@ def _eos_ids(model: PreTrainedModel) -> frozenset[int]:
             expected="an id, or a list of ids",
         )
     return frozenset(ids)
+
+
+def _warn_of_settings(model: PreTrainedModel) -> None:
+    """Say which of the model's own settings change what its `generate` answers greedily."""
+    found = [
+        f"{name}={value!r}"
+        for name, plain in _PROCESSORS.items()
+        if (value := getattr(model.generation_config, name, None)) not in (None, plain, [], {})
+    ]
+    if found:
+        warnings.warn(
+            f"{type(model).__name__} comes with {', '.join(found)}; sessions answer without",
+            stacklevel=3,
+        )
