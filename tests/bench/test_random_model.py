@@ -130,3 +130,18 @@ def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str, message:
 def test_configurations_without_a_target_are_refused(config: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         random_model(config, torch.float32, CPU, where=Path("config.json"))
+
+
+def test_quantised_and_endless_configurations_are_refused(tmp_path: Path) -> None:
+    """Random weights are dense, and a sketch of a million layers takes hours."""
+    four_bit = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    path = config_file(tmp_path, tiny("llama").config, quantization_config=four_bit)
+    with pytest.raises(InputError, match="quantization_config") as caught:
+        read_config(path)
+    assert "--model" in str(caught.value)
+    nested = config_file(tmp_path, tiny("video-llava").config)
+    value = json.loads(nested.read_text())
+    value["text_config"]["num_hidden_layers"] = 10**7
+    nested.write_text(json.dumps(value))
+    with pytest.raises(InputError, match="10,000,000 layers"):
+        random_model(read_config(nested), "auto", CPU)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from crossdraft import __version__
+from crossdraft.cli import app as program
 from tests.cli.run import crossdraft
 
 
@@ -70,3 +73,26 @@ def test_interrupt_exits_130_and_leaves_nothing(extraction_file: Path) -> None:
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
     assert [path.name for path in extraction_file.parent.iterdir()] == [extraction_file.name]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_no_more_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    def full() -> None:
+        raise OSError(number, os.strerror(number), "runs/result.json")
+
+    monkeypatch.setattr(program, "app", full)
+    with pytest.raises(SystemExit) as caught:
+        program.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"error: runs/result.json: {os.strerror(number)}\n"
+
+
+def test_other_faults_show_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty() -> None:
+        raise OSError(errno.EBADF, "a fault of ours")
+
+    monkeypatch.setattr(program, "app", faulty)
+    with pytest.raises(OSError, match="a fault of ours"):
+        program.main()

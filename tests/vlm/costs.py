@@ -18,7 +18,7 @@ from crossdraft.vlm.prompt import Prompt
 SETUP = Setup(
     architecture="LlamaForCausalLM", parameters=1234, layers=2, config_digest="0" * 16,
     dtype="float32", device="cpu: made up", threads=2, cache="growing", room=0,
-    compiled=False, kept_layers=0, attention="sdpa", torch="2.13.0",
+    compiled=False, kept_layers=0, attention="sdpa", matmul="highest", method=1, torch="2.13.0",
     transformers="5.23.0", context=300, question=15,
 )  # fmt: skip
 

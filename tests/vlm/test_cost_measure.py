@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +12,15 @@ import pytest
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import Progress
 from crossdraft.base.tree import DraftTree
-from crossdraft.vlm.cost_measure import TAILS, WIDTHS, measure, usual_context
+from crossdraft.vlm.cost_measure import (
+    TAILS,
+    WIDTHS,
+    _accepted,
+    _chain,
+    _tree,
+    measure,
+    usual_context,
+)
 from crossdraft.vlm.target import Target
 from tests.vlm.costs import MadeTarget, linear
 from tests.vlm.models import tiny
@@ -80,6 +89,36 @@ def test_median_and_quartiles_are_those_of_the_ratios(monkeypatch: Patch) -> Non
     assert (chain.low + tree.low) / 2 == pytest.approx(low, rel=0.1)
     assert (chain.ratio + tree.ratio) / 2 == pytest.approx(middle, rel=0.1)
     assert (chain.high + tree.high) / 2 == pytest.approx(high, rel=0.1)
+
+
+def test_a_tree_that_is_a_chain_costs_what_the_chain_does(monkeypatch: Patch) -> None:
+    """Two measurements of one pass must not advise against each other."""
+    noise: Iterator[float] = iter(np.random.default_rng(0).random(1000).tolist())
+
+    def noisy(kind: str, tree: DraftTree, _: int) -> float:
+        return 10.0 + len(tree) + next(noise)
+
+    curves = measure(
+        made(monkeypatch, noisy), context=50, widths=(1, 2, 4, 61), tail_widths=(), repeats=9
+    )
+    assert curves.chain[:3] == curves.tree[:3]
+    assert curves.chain[3] != curves.tree[3]
+
+
+def test_a_tree_keeps_rows_that_lie_apart() -> None:
+    """Rows in their place are kept without moving any, which is not what a tree pays."""
+    tree = _tree(range(60))
+    path = _accepted(tree)
+    assert path == tree.path(path[-1])
+    assert path != tuple(range(len(path)))
+    assert len(path) == (int(tree.depth.max()) + 1) // 2
+    assert _accepted(_chain(range(9))) == (0, 1, 2, 3, 4)
+
+
+def test_a_model_shorter_than_the_usual_widths_says_so(monkeypatch: Patch) -> None:
+    with pytest.raises(InputError, match="behind a question of 15") as caught:
+        usual_context(made(monkeypatch, max_positions=40))
+    assert "narrower passes" in str(caught.value)
 
 
 def test_reading_the_tokens_is_part_of_a_pass(monkeypatch: Patch) -> None:

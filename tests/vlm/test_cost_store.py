@@ -70,6 +70,31 @@ def test_whoever_asks_for_less_does_not(target: Any) -> None:
     assert ran(target, widths=(4,), tail_widths=(), repeats=2)[0] == 0
 
 
+def test_what_others_asked_for_is_kept_too(target: Any) -> None:
+    ran(target, widths=(1, 8))
+    ran(target, widths=(1, 4), repeats=6)
+    assert ran(target, widths=(1, 4, 8), repeats=6)[0] == 0
+
+
+@pytest.mark.parametrize("less", [{"widths": (1, 2)}, {"tail_widths": ()}, {"repeats": 1}], ids=str)
+def test_a_poorer_measurement_replaces_none(target: Any, less: dict[str, Any]) -> None:
+    ran(target)
+    passes, notes = ran(target, fresh=True, **less)
+    assert passes > 0 and len(notes) == 1 and "not kept" in notes[0]
+    assert ran(target)[0] == 0
+
+
+def test_the_note_says_which_context_was_measured(target: Any) -> None:
+    ran(target)
+    assert "with 300 tokens of context" in ran(target, context=301)[1][0]
+
+
+def test_a_home_in_the_environment_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CROSSDRAFT_CACHE", "~/here")
+    assert cost_folder() == tmp_path / "here" / "cost"
+
+
 def test_contexts_of_one_bucket_share(target: Any) -> None:
     ran(target)
     assert ran(target, context=301)[0] == 0

@@ -17,7 +17,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from crossdraft.base.errors import InputError
 from crossdraft.vlm import pixels
-from crossdraft.vlm.pixels import Backend, PixelSettings, preprocess, resized_size
+from crossdraft.vlm.pixel_settings import PixelSettings
+from crossdraft.vlm.pixels import Backend, preprocess, resized_size
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -27,7 +27,8 @@ from transformers.models.video_llava.processing_video_llava import VideoLlavaPro
 from crossdraft.base.errors import InputError
 from crossdraft.base.tree import DraftTree
 from crossdraft.scenes.scene import Scene
-from crossdraft.vlm.pixels import Pixels, PixelSettings, preprocess
+from crossdraft.vlm.pixel_settings import PixelSettings
+from crossdraft.vlm.pixels import Pixels, preprocess
 from crossdraft.vlm.target import Target
 from crossdraft.vlm.video_llava import VideoLlavaPrompts, VideoOnlyLlava, load_video_llava
 from tests.scenes.videos import FRAMES, full_decode, make_video, number_of

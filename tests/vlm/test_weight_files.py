@@ -183,7 +183,7 @@ def test_the_trap_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ([], "an empty folder"),
         (["README.md", "training_args.bin", "optimizer.pt"], "no weights among README.md"),
-        (["model.gguf"], "no weights among model.gguf"),
+        (["model.gguf"], "weights as GGUF only: model.gguf"),
         (["adapter_config.json", "adapter_model.safetensors"], "an adapter"),
         (["adapter_config.json", SINGLE], "an adapter"),
         (["shard-00000-model-00001-of-00001.safetensors", SINGLE], "a distributed training"),

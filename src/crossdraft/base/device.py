@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossdraft.base.errors import InputError
+from crossdraft.base.errors import InputError, gist
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ def find_device(name: str | torch.device, where: str | Path | None = "--device")
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # A torch without CUDA asserts.
         raise InputError(
-            f"device {str(name)!r} cannot be used ({str(error).partition(chr(10))[0]})",
+            f"device {str(name)!r} cannot be used ({gist(error)})",
             where=where,
             expected="auto, cpu, or a GPU that is there, such as cuda or cuda:1",
         ) from error

@@ -47,3 +47,9 @@ class CheckFailedError(CrossdraftError):
     """A check ran to its end and its answer is no (exit code 1)."""
 
     exit_code = 1
+
+
+def gist(error: BaseException) -> str:
+    """The first line of somebody else's error; the second too where the first only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__

@@ -47,7 +47,7 @@ class Item:
         for place, token in enumerate(value):
             if type(token) is not int or not 0 <= token <= MAX_TOKEN_ID:
                 raise self.error(
-                    f"{key}[{place}] is {_shown(token)}", f"a whole number from 0 to {MAX_TOKEN_ID}"
+                    f"{key}[{place}] is {shown(token)}", f"a whole number from 0 to {MAX_TOKEN_ID}"
                 )
         return tuple(value)
 
@@ -64,7 +64,7 @@ class Item:
         if value is None:
             return default
         if type(value) is not int or abs(value) > MAX_WHOLE:
-            raise self.error(f"{key} is {_shown(value)}", "a whole number below 2^53")
+            raise self.error(f"{key} is {shown(value)}", "a whole number below 2^53")
         return value
 
     def mapping(self, key: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Item:
         if value is None:
             return None
         if not is_time(value) or not is_time(value * 1e3):
-            raise self.error(f"{key} is {_shown(value)}", "a time in seconds, zero or more")
+            raise self.error(f"{key} is {shown(value)}", "a time in seconds, zero or more")
         return float(value) * 1e3
 
 
@@ -89,7 +89,7 @@ def is_time(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= MAX_WHOLE
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """The value, unless it is too long to help."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -20,13 +20,15 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from crossdraft.base.errors import InputError
+from crossdraft.base.errors import InputError, gist
 from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text
 from crossdraft.vlm.quiet import quiet
 
 #: Share for what passes need beside weights, keys and values.
 _SPARE = 1.1
+#: Layers of a model that is sketched; the largest published ones have some 130.
+_DEEPEST = 1000
 
 
 def small_llama() -> LlamaConfig:
@@ -55,12 +57,15 @@ def read_config(path: Path) -> PreTrainedConfig:
             f"model_type is {kind!r}" if kind else "no model_type",
             "a config.json of a model that transformers knows",
         )
+    if top.value.get("quantization_config"):
+        raise top.error(
+            "has a quantization_config, and random weights are dense",
+            "a configuration of dense weights; measure a quantised checkpoint with --model",
+        )
     try:
         config: PreTrainedConfig = CONFIG_MAPPING[kind].from_dict(dict(top.value))
     except Exception as error:  # each configuration class checks in its own way
-        raise InputError(
-            f"not a configuration of {kind} ({_first_line(error)})", where=path
-        ) from error
+        raise InputError(f"not a configuration of {kind} ({gist(error)})", where=path) from error
     return config
 
 
@@ -83,6 +88,7 @@ def random_model(
         InputError: no causal or image-text model has this configuration, or it does not fit.
     """
     kind = _model_class(config, where)
+    _refuse_deep(config, where)
     if dtype == "auto":
         own = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
         dtype = own if isinstance(own, torch.dtype) else torch.float32
@@ -98,7 +104,7 @@ def random_model(
         raise
     except Exception as error:  # shapes that do not go together fail wherever they meet
         raise InputError(
-            f"no model can be made of this configuration ({_first_line(error)})", where=where
+            f"no model can be made of this configuration ({gist(error)})", where=where
         ) from error
     model.train(False).requires_grad_(False)
     return model
@@ -114,6 +120,16 @@ def _model_class(config: PreTrainedConfig, where: Path | None) -> Any:
         where=where,
         expected="one of a causal language model, or of an image or video language model",
     )
+
+
+def _refuse_deep(config: PreTrainedConfig, where: Path | None) -> None:
+    """Refuse what takes longer to sketch than anybody waits; the estimate needs a sketch."""
+    for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
+        layers = getattr(part, "num_hidden_layers", 0)
+        if isinstance(layers, int) and layers > _DEEPEST:
+            raise InputError(
+                f"{layers:,} layers", where=where, expected=f"at most {_DEEPEST:,} layers"
+            )
 
 
 def _refuse_large(
@@ -175,8 +191,3 @@ def _within_group(group: Path = Path("/sys/fs/cgroup")) -> int | None:
         return None
     text = limit.read_text().strip()
     return max(0, int(text) - int(used.read_text())) if text.isdecimal() else None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -5,6 +5,7 @@ Exit 0 done, 1 a check failed, 2 the call or its input was wrong, 130 interrupte
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -20,6 +21,9 @@ from crossdraft.cli.evaluate import evaluate
 from crossdraft.cli.scenes import scenes
 from crossdraft.cli.study import study
 from crossdraft.cli.train import train
+
+#: A disk that takes no more, whoever wrote to it.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 app = typer.Typer(
     name="crossdraft",
@@ -62,3 +66,9 @@ def main() -> None:
     except CrossdraftError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # Anything else of this kind is a fault of ours and shows where.
+        if error.errno not in _DISK:
+            raise
+        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)

@@ -187,7 +187,7 @@ def _draw_costs(axes: Axes, curves: CostCurves) -> None:
         ylabel="time / T(1), quartile band",
         xlim=(0, curves.widest * 1.02),
     )
-    axes.set_ylim(bottom=min(0.0, *(cost.ratio for cost in (*curves.tree, *curves.tail))))
+    axes.set_ylim(bottom=min(0.0, *(cost.low for cost in (*curves.tree, *curves.tail))))
     style.label_ends(axes, ends)
 
 

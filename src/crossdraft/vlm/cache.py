@@ -151,10 +151,11 @@ class SessionCache(Cache):
         """
         end = start + len(rows)
         if list(rows) != list(range(start, end)):
+            chosen = torch.tensor(list(rows), device=self.rows[0].buffers()[0].device)
             for row in self.rows:
                 for buffer in row.buffers():
                     # index_select copies first, so rows may move over one another.
-                    chosen = torch.tensor(list(rows), device=buffer.device)
+                    chosen = chosen.to(buffer.device)
                     buffer[:, :, start:end] = buffer.index_select(2, chosen)
         self.cursor.length = end
 

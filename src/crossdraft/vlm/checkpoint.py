@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import torch
 
 from crossdraft.base.device import find_device
-from crossdraft.base.errors import InputError
+from crossdraft.base.errors import InputError, gist
 from crossdraft.vlm.config_file import fields, read_config
 from crossdraft.vlm.hub_cache import fetch_again, find
 from crossdraft.vlm.quiet import quiet
@@ -254,15 +254,11 @@ def _not_loaded(
     hint = f"is config.json as it was written, and for transformers {__version__}?"
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "alloc" in str(error):
         hint = "take a narrower dtype, another device or a smaller model"
+    elif isinstance(error, ImportError):
+        hint = "install what is missing, or take weights that are not quantised"
     return InputError(
-        f"cannot be loaded as {model_class.__name__} ({type(error).__name__}: {_gist(error)})",
+        f"cannot be loaded as {model_class.__name__} ({type(error).__name__}: {gist(error)})",
         where=checkpoint.folder,
         expected="a checkpoint that transformers loads",
         hint=hint,
     )
-
-
-def _gist(error: Exception) -> str:
-    """The first line of an error; the second too where the first only announces it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from crossdraft.base.acceptance import best_first_shape, expected_tokens
-from crossdraft.base.fields import MAX_WHOLE, Item
+from crossdraft.base.fields import MAX_WHOLE, Item, shown
 from crossdraft.base.files import parse_json, read_text
 from crossdraft.vlm.cost_setup import Setup
 
@@ -229,32 +229,26 @@ def _setup(item: Item) -> Setup:
 def _number(item: Item, key: str) -> float:
     value: Any = item.value.get(key)
     if type(value) not in (int, float) or not abs(value) <= MAX_WHOLE:
-        raise item.error(f"{key} is {_short(value)}", "a finite number")
+        raise item.error(f"{key} is {shown(value)}", "a finite number")
     return float(value)
 
 
 def _whole(item: Item, key: str) -> int:
     value = item.value.get(key)
     if type(value) is not int or not 0 <= value <= MAX_WHOLE:
-        raise item.error(f"{key} is {_short(value)}", "a whole number, 0 or more")
+        raise item.error(f"{key} is {shown(value)}", "a whole number, 0 or more")
     return value
 
 
 def _text(item: Item, key: str) -> str:
     value = item.value.get(key)
     if not isinstance(value, str):
-        raise item.error(f"{key} is {_short(value)}", "text")
+        raise item.error(f"{key} is {shown(value)}", "text")
     return value
 
 
 def _flag(item: Item, key: str) -> bool:
     value = item.value.get(key)
     if not isinstance(value, bool):
-        raise item.error(f"{key} is {_short(value)}", "true or false")
+        raise item.error(f"{key} is {shown(value)}", "true or false")
     return value
-
-
-def _short(value: Any) -> str:
-    """The value, unless it is too long to help."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -41,9 +41,19 @@ Floats = NDArray[np.float64]
 def usual_context(
     target: Target, widths: Sequence[int] = WIDTHS, tail_widths: Sequence[int] = TAILS
 ) -> int:
-    """Tokens of a Video-LLaVA prompt, or as many as the model can hold below the widest pass."""
+    """Tokens of a Video-LLaVA prompt, or as many as the model can hold below the widest pass.
+
+    Raises:
+        InputError: a model that cannot hold the widest pass.
+    """
     longest = target.decoder.longest(0)
     room = max(1, *widths, *tail_widths)
+    if longest is not None and longest < room + QUESTION:
+        raise InputError(
+            f"passes and tails of up to {room} tokens behind a question of {QUESTION}",
+            expected=f"at most {longest} together, the longest sequence of the model",
+            hint="narrower passes",
+        )
     return CONTEXT if longest is None else min(CONTEXT, longest - room)
 
 
@@ -120,8 +130,13 @@ def _rounds(
 def _passes(
     shape: Shape, widths: Sequence[int], times_ms: dict[tuple[str, int], Floats], steps_ms: Floats
 ) -> tuple[Cost, ...]:
-    step = Cost(1, float(np.median(steps_ms)), 1.0, 1.0, 1.0)
-    return (step, *(_cost(width, times_ms[shape, width], steps_ms) for width in widths[1:]))
+    costs = [Cost(1, float(np.median(steps_ms)), 1.0, 1.0, 1.0)]
+    for width in widths[1:]:
+        # The best tree of few drafts is a chain: one pass, measured twice a round.
+        same: tuple[Shape, ...] = SHAPES if _is_chain(_shape(width - 1)) else (shape,)
+        ms = np.concatenate([times_ms[each, width] for each in same])
+        costs.append(_cost(width, ms, np.tile(steps_ms, len(same))))
+    return tuple(costs)
 
 
 def _cost(tokens: int, ms: Floats, steps_ms: Floats) -> Cost:
@@ -134,7 +149,16 @@ def _chain(drafts: Sequence[int]) -> DraftTree:
 
 
 def _tree(drafts: Sequence[int]) -> DraftTree:
-    return DraftTree.from_parents(drafts, best_first_shape(_TREE_ALPHA, len(drafts))[0])
+    return DraftTree.from_parents(drafts, _shape(len(drafts)))
+
+
+def _shape(drafts: int) -> list[int]:
+    """Parents of the measured tree."""
+    return best_first_shape(_TREE_ALPHA, drafts)[0]
+
+
+def _is_chain(parents: Sequence[int]) -> bool:
+    return list(parents) == list(range(-1, len(parents) - 1))
 
 
 class _Probe:
@@ -191,11 +215,15 @@ class _Probe:
 
 
 def _accepted(tree: DraftTree) -> tuple[int, ...]:
-    """The upper half of the longest path: neither all that was drafted nor nothing."""
+    """A path of half the depth: neither all that was drafted nor nothing.
+
+    Of a tree one whose nodes do not lie together, because their rows then have to be moved.
+    """
     if not len(tree):
         return ()
-    path = tree.path(int(tree.depth.argmax()))
-    return path[: (len(path) + 1) // 2]
+    half = (int(tree.depth.max()) + 1) // 2
+    paths = [tree.path(node) for node in range(len(tree)) if tree.depth[node] <= half]
+    return max(paths, key=lambda path: (path != tuple(range(len(path))), len(path)))
 
 
 def _plain_ids(target: Target) -> list[int]:

@@ -19,6 +19,8 @@ from crossdraft.base.result import machine
 if TYPE_CHECKING:
     from crossdraft.vlm.target import Target
 
+#: Raised whenever a pass is measured, or run, in another way: older measurements end with it.
+METHOD = 1
 #: Contexts within one such bucket share a measurement: keys and values read per pass differ by
 #: less than that, weights not at all.
 CONTEXT_BUCKET = 256
@@ -43,6 +45,8 @@ class Setup:
         compiled: whether steps are compiled.
         kept_layers: number of layers whose states every step carries.
         attention: implementation of attention.
+        matmul: precision of float32 products, as torch names it.
+        method: number of the way of measuring.
         torch, transformers: versions.
         context: tokens in the cache before the pass.
         question: tokens of the question in whose prefill a tail rides.
@@ -60,6 +64,8 @@ class Setup:
     compiled: bool
     kept_layers: int
     attention: str
+    matmul: str
+    method: int
     torch: str
     transformers: str
     context: int
@@ -83,6 +89,8 @@ class Setup:
             compiled=target.compiled,
             kept_layers=len(decoder.keeps),
             attention=str(decoder.config._attn_implementation),
+            matmul=torch.get_float32_matmul_precision(),
+            method=METHOD,
             torch=torch.__version__,
             transformers=transformers.__version__,
             context=context,
@@ -105,7 +113,10 @@ def _digest(target: Target) -> str:
 
 
 def _device(device: torch.device) -> str:
-    """`cuda: NVIDIA H100 80GB HBM3`, `cpu: AMD EPYC`."""
+    """`cuda: NVIDIA H100 80GB HBM3`, `cpu: AMD EPYC, AVX512, 2 cores`."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"{device.type}: {machine()['cpu']}"
+    if device.type != "cpu":
+        return device.type
+    about = machine()
+    return f"cpu: {about['cpu']}, {torch.backends.cpu.get_cpu_capability()}, {about['cores']} cores"

@@ -7,13 +7,13 @@ is measured again and a folder that cannot be written keeps nothing: neither sto
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import write_json
 from crossdraft.base.progress import ProgressSink, silent
-from crossdraft.vlm.cost_curve import CostCurves, read_cost_curves
+from crossdraft.vlm.cost_curve import Cost, CostCurves, read_cost_curves
 from crossdraft.vlm.cost_measure import QUESTION, TAILS, WIDTHS, measure, usual_context
 from crossdraft.vlm.cost_setup import Setup
 from crossdraft.vlm.target import Target
@@ -29,7 +29,7 @@ def _no_notes(_: str) -> None:
 def cost_folder() -> Path:
     """Where costs are kept; nothing is made."""
     named = os.environ.get("CROSSDRAFT_CACHE")
-    root = Path(named) if named else Path("~/.cache/crossdraft").expanduser()
+    root = Path(named or "~/.cache/crossdraft").expanduser()
     return root / "cost"
 
 
@@ -60,11 +60,19 @@ def measured(
     """
     context = usual_context(target, widths, tail_widths) if context is None else context
     path = cost_folder() / f"{Setup.of(target, context, question).fingerprint}.json"
-    if not fresh and path.exists():
-        kept = _read(path, note)
-        if kept is not None and _serves(kept, widths, tail_widths, repeats):
-            note(f"measured on {kept.date} and kept in {path}")
+    kept = _read(path, note) if path.exists() else None
+    if kept is not None and not fresh:
+        if _serves(kept, widths, tail_widths, repeats):
+            note(
+                f"measured on {kept.date} with {kept.setup.context:,} tokens of context and kept "
+                f"in {path}"
+            )
             return kept
+        # With what the next caller would miss, where it fits behind this context too.
+        if context <= kept.setup.context:
+            widths = sorted({*widths, *_tokens(kept.tree)})
+            tail_widths = sorted({*tail_widths, *_tokens(kept.tail)})
+            repeats = max(repeats, kept.repeats)
     curves = measure(
         target,
         context=context,
@@ -74,7 +82,10 @@ def measured(
         question=question,
         progress=progress,
     )
-    _write(curves, path, note)
+    if kept is None or _serves(curves, _tokens(kept.tree), _tokens(kept.tail), kept.repeats):
+        _write(curves, path, note)
+    else:
+        note(f"not kept, {path} has more widths or rounds ({kept.repeats})")
     return curves
 
 
@@ -92,12 +103,15 @@ def _read(path: Path, note: Note) -> CostCurves | None:
 
 
 def _serves(
-    kept: CostCurves, widths: Sequence[int], tail_widths: Sequence[int], repeats: int
+    kept: CostCurves, widths: Iterable[int], tail_widths: Iterable[int], repeats: int
 ) -> bool:
     """Whether a kept measurement has all that is asked for."""
-    wide = {cost.tokens for cost in kept.tree} >= set(widths)
-    tails = {cost.tokens for cost in kept.tail} >= set(tail_widths)
+    wide, tails = _tokens(kept.tree) >= set(widths), _tokens(kept.tail) >= set(tail_widths)
     return wide and tails and kept.repeats >= repeats
+
+
+def _tokens(costs: Sequence[Cost]) -> set[int]:
+    return {cost.tokens for cost in costs}
 
 
 def _write(curves: CostCurves, path: Path, note: Note) -> None:

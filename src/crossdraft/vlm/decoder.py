@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from crossdraft.base.errors import InputError
+from crossdraft.base.errors import InputError, gist
 from crossdraft.vlm.attention import as_attention_mask, windowed
 from crossdraft.vlm.cache import GrowingCache, SessionCache
 
@@ -93,7 +93,7 @@ class Decoder:
         except Exception as error:  # models of other kinds fail in their own ways
             raise InputError(
                 f"{self._name} cannot be driven token by token ({type(error).__name__}: "
-                f"{str(error).partition(chr(10))[0]})",
+                f"{gist(error)})",
                 expected="a causal decoder whose key/value cache can be rolled back",
             ) from error
 

@@ -17,7 +17,7 @@ def find(folder: Path | str) -> Path:
     Raises:
         InputError: neither is there.
     """
-    path, name = Path(folder), str(folder)
+    path, name = Path(folder).expanduser(), str(folder)
     if path.is_dir():
         return path
     if path.exists():

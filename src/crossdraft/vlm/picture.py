@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from crossdraft.base.clock import Span, Spans, now_ms
-from crossdraft.base.errors import InputError
+from crossdraft.base.errors import InputError, gist
 from crossdraft.vlm.cache import SessionCache
 from crossdraft.vlm.decoder import Decoder
 from crossdraft.vlm.prompt import Prompt
@@ -83,7 +83,7 @@ def _readable(decoder: Decoder) -> Iterator[None]:
     except Exception as error:  # every model has its own checks, or none
         raise InputError(
             f"{type(decoder.model).__name__} cannot read this prompt ({type(error).__name__}: "
-            f"{str(error).partition(chr(10))[0]})",
+            f"{gist(error)})",
             expected="all that the model's processor gives for one prompt",
         ) from error
 

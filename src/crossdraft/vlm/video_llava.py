@@ -21,14 +21,15 @@ from transformers.models.video_llava.modeling_video_llava import (
     VideoLlavaForConditionalGeneration,
 )
 
-from crossdraft.base.errors import InputError
+from crossdraft.base.errors import InputError, gist
 from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text
 from crossdraft.vlm.checkpoint import load_model
 from crossdraft.vlm.config_file import read_config
 from crossdraft.vlm.hub_cache import fetch_again, find
 from crossdraft.vlm.image_text import picture_ids
-from crossdraft.vlm.pixels import PixelSettings, preprocess
+from crossdraft.vlm.pixel_settings import PixelSettings
+from crossdraft.vlm.pixels import preprocess
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.quiet import quiet
 from crossdraft.vlm.target import Target
@@ -172,6 +173,8 @@ class VideoLlavaPrompts:
 
     def _ids(self, question: str) -> tuple[int, ...]:
         """Ids of the whole prompt, tokenised once: tokenising its halves gives other ids."""
+        if not isinstance(question, str):
+            raise InputError(f"a question of type {type(question).__name__}", expected="text")
         for control in self._controls:
             if control in question:
                 raise InputError(
@@ -366,10 +369,9 @@ def _small_files(folder: Path | None) -> Iterator[None]:
         kind = type(error).__name__
         if not isinstance(error, Exception) and kind != "PanicException":
             raise
-        text = next(iter(str(error).splitlines()), "")
         raise InputError(
-            f"configuration or tokenizer cannot be used ({kind}: {text})",
+            f"configuration or tokenizer cannot be used ({kind}: {gist(error)})",
             where=folder,
             expected="config.json, tokenizer.json and tokenizer_config.json as published",
-            hint=fetch_again(folder / "tokenizer.json") if folder else None,
+            hint="take these files from one place, as they were published",
         ) from error

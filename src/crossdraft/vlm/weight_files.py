@@ -151,6 +151,9 @@ def _without_weights(folder: Path, names: Sequence[str]) -> InputError:
         found, hint = f"{INDEX} is missing beside {named(shards)}", fetch_again(folder / INDEX)
     elif pickles:
         found, hint = f"weights as pickles only, refused unopened: {named(pickles)}", CONVERT
+    elif other := [name for name in names if Path(name).suffix.lower() == ".gguf"]:
+        found = f"weights as GGUF only: {named(other)}"
+        hint = "take the model's safetensors; transformers would unpack these to full size"
     else:
         found = f"no weights among {named(names, 6)}" if names else "an empty folder"
         hint = fetch_again(folder / SINGLE)
