@@ -47,7 +47,7 @@ bench-scenes: setup
 
 bench-sessions: setup
 	$(BIN)/python benchmarks/sessions.py --json benchmarks/results/sessions.json
-	$(BIN)/crossdraft bench verify-cost --fresh --json > benchmarks/results/verify_cost.json
+	$(BIN)/crossdraft bench verify-cost --fresh --repeats 60 --json > benchmarks/results/verify_cost.json
 
 # Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-tokens: setup

@@ -1,6 +1,6 @@
 """What a session saves: one picture for ten questions, and a cache that copies nothing.
 
-A random Video-LLaVA of about 17 million parameters with the real proportions of a prompt (8 frames
+A random Video-LLaVA of about 15 million parameters with the real proportions of a prompt (8 frames
 of 257 tokens, then a short question). All ways take turns in one process; the figure is the median
 of the ratios of the rounds, and answers are compared token for token.
 
