@@ -257,3 +257,9 @@ def test_it_is_as_good_for_one_question_without_a_picture() -> None:
     oracle = Oracle(model, {"input_ids": torch.tensor([[9, 10]])})
     step = session.ask(Prompt((9, 10), cut=0), DraftTree.chain([4]))
     assert_rows(step, [oracle.row(), oracle.row((4,))])
+
+
+@pytest.mark.parametrize("room", [0, -5])
+def test_no_room_at_all_is_refused(room: int) -> None:
+    with pytest.raises(InputError, match=f"room for {room} tokens"):
+        Target(llama(), cache="preallocated", room=room)

@@ -9,7 +9,6 @@ A model whose prompts come from a processor of its own needs no builder: `prompt
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,28 +24,11 @@ from crossdraft.vlm.attention import Block
 from crossdraft.vlm.cache import GrowingCache, PreallocatedCache, SessionCache
 from crossdraft.vlm.causal import CausalSession
 from crossdraft.vlm.decoder import Decoder, Rows
+from crossdraft.vlm.generation_settings import eos_ids, warn_of_settings
 from crossdraft.vlm.image_text import picture_ids, prompt_from, same_picture
 from crossdraft.vlm.picture import Picture, read_picture
 from crossdraft.vlm.prompt import Prompt, PromptBuilder
 
-#: Settings of `generate` that change logits before the largest is taken, and what changes nothing.
-_PROCESSORS = {
-    "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-    "bad_words_ids": None,
-    "suppress_tokens": None,
-    "begin_suppress_tokens": None,
-    "sequence_bias": None,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
-    "exponential_decay_length_penalty": None,
-    "min_length": 0,
-    "min_new_tokens": 0,
-    "guidance_scale": 1.0,
-    "num_beams": 1,
-}
 #: Tokens that compiled passes are padded to, so that few graphs serve every tree.
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -82,6 +64,8 @@ class Target:
             raise InputError(f"cache {cache!r}", expected="growing or preallocated")
         if compiled and cache != "preallocated":
             raise InputError("a compiled step with the growing cache", expected="preallocated")
+        if room < 1:
+            raise InputError(f"room for {room} tokens", expected="1 or more")
         self.model, self.prompts = model, prompts
         model.train(False)
         self.cache, self.room = cache, room
@@ -89,8 +73,8 @@ class Target:
         self.draftable = self.decoder.vocabulary if draftable is None else draftable
         self._placeholders = np.array(sorted(picture_ids(model.config)), np.int64)
         #: Ids that end an answer.
-        self.eos_ids = _eos_ids(model)
-        _warn_of_settings(model)
+        self.eos_ids = eos_ids(model)
+        warn_of_settings(model)
         self.compiled = compiled
         self._step: Callable[..., Any] = (
             _compiled(self.decoder.run) if compiled else self.decoder.run
@@ -273,33 +257,10 @@ class Target:
 
 def _compiled(run: Callable[..., Any]) -> Callable[..., Any]:
     """A step in one graph for every width; the limit of graphs counts those of all targets."""
-    limits: Any = torch._dynamo.config
-    limits.recompile_limit = max(limits.recompile_limit, 16 * len(WIDTHS))
+    import torch._dynamo.config as limits
+
+    # Its name before torch 2.6 was another.
+    name = "recompile_limit" if hasattr(limits, "recompile_limit") else "cache_size_limit"
+    setattr(limits, name, max(getattr(limits, name), 16 * len(WIDTHS)))
     step: Callable[..., Any] = torch.compile(run, fullgraph=True, dynamic=False)
     return step
-
-
-def _eos_ids(model: PreTrainedModel) -> frozenset[int]:
-    eos: Any = getattr(model.generation_config, "eos_token_id", None)
-    ids = eos if isinstance(eos, list | tuple) else [] if eos is None else [eos]
-    if any(type(token) is not int for token in ids):
-        raise InputError(
-            f"eos_token_id is {eos!r}",
-            where="the model's generation configuration",
-            expected="an id, or a list of ids",
-        )
-    return frozenset(ids)
-
-
-def _warn_of_settings(model: PreTrainedModel) -> None:
-    """Say which of the model's own settings change what its `generate` answers greedily."""
-    found = [
-        f"{name}={value!r}"
-        for name, plain in _PROCESSORS.items()
-        if (value := getattr(model.generation_config, name, None)) not in (None, plain, [], {})
-    ]
-    if found:
-        warnings.warn(
-            f"{type(model).__name__} comes with {', '.join(found)}; sessions answer without",
-            stacklevel=3,
-        )
