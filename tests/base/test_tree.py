@@ -82,3 +82,9 @@ def test_pruning_keeps_the_paths_that_are_allowed_to_their_end(
     assert pruned.logq.tolist() == [-float(i) for i in stays]
     rebuilt = DraftTree.from_parents(pruned.tokens, pruned.parents)
     assert rebuilt.depth.tolist() == pruned.depth.tolist()
+
+
+@given(trees())
+def test_a_chain_is_a_tree_in_which_each_node_is_one_deeper(tree: DraftTree) -> None:
+    assert tree.is_chain == (tree.depth.tolist() == list(range(1, len(tree) + 1)))
+    assert DraftTree.chain(tree.tokens).is_chain

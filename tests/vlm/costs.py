@@ -149,6 +149,9 @@ class MadeTarget:
         self.opened.append(prompt)
         return _Session(self.machine, prompt)
 
+    def may_draft(self, tokens: Any) -> Any:
+        return (tokens < self.draftable) & (tokens != 400)
+
     @property
     def passes(self) -> int:
         """Passes so far."""

@@ -136,6 +136,10 @@ def test_training_mode_is_refused() -> None:
     model.train()
     with pytest.raises(InputError, match="training mode"):
         session.ask(PROMPT)
+    with pytest.raises(InputError, match="training mode"):
+        session.answer_many([PROMPT], 2)
+    with pytest.raises(InputError, match="training mode"):
+        session._target.open(PROMPT)
     model.train(False)
     session.ask(PROMPT)
 

@@ -93,6 +93,11 @@ class DraftTree:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether every node hangs below the one before it; so of no nodes too."""
+        return np.array_equal(self.parents, np.arange(-1, len(self) - 1))
+
     def child(self, node: int, token: int) -> int | None:
         """Index of the child of `node` that carries `token`, if there is one."""
         hits = np.flatnonzero((self.parents == node) & (self.tokens == token))

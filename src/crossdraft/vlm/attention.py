@@ -36,10 +36,8 @@ class Block:
         """At least one token, then the tree, which may be empty."""
         chain, nodes = len(tokens), len(tree)
         row = np.concatenate([np.asarray(tokens, np.int64), tree.tokens.astype(np.int64)])
-        if not nodes:
-            return cls(row, np.arange(chain), None)
         depth = np.concatenate([np.arange(chain), chain - 1 + tree.depth.astype(np.int64)])
-        if np.array_equal(tree.parents, np.arange(-1, nodes - 1)):
+        if tree.is_chain:
             return cls(row, depth, None)
         visible = np.tri(chain + nodes, dtype=np.bool_)
         visible[chain:, chain:] = False

@@ -105,22 +105,17 @@ def _pass(
     place: list[int],
 ) -> Tensor:
     """Run what each active branch reads next; returns [active, hidden], its last row each."""
-    decoder = target.decoder
-    ids = [token for i in active for token in feed[i]]
+    tokens = np.array([token for i in active for token in feed[i]], np.int64)
     owner = np.concatenate([np.full(len(feed[i]), i, np.int64) for i in active])
     places = np.concatenate([place[i] + np.arange(len(feed[i])) for i in active])
     last = np.cumsum([len(feed[i]) for i in active]) - 1
     for i in active:
         place[i] += len(feed[i])
     visible = branches.add(owner, places)
-    cache.prepare(len(ids))
-    hidden, _ = decoder.run(
-        torch.tensor([ids], device=decoder.device),
-        picture.start + torch.from_numpy(places - len(picture.prefix)).to(decoder.device),
-        cache,
-        decoder.mask(visible, places, branches.place),
-    )
-    cache.commit(len(ids))
+    cache.prepare(len(tokens))
+    mask = target.decoder.mask(visible, places, branches.place)
+    hidden, _ = target.forward(tokens, places, mask, picture, cache)
+    cache.commit(len(tokens))
     return hidden[0, torch.from_numpy(last).to(hidden.device)]
 
 

@@ -20,7 +20,6 @@ from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.base.tree import DraftTree
 from crossdraft.vlm.cost_curve import SHAPES, Cost, CostCurves, Shape
 from crossdraft.vlm.cost_setup import Setup
-from crossdraft.vlm.image_text import picture_ids
 from crossdraft.vlm.picture import synchronise
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Session, Step
@@ -133,7 +132,7 @@ def _passes(
     costs = [Cost(1, float(np.median(steps_ms)), 1.0, 1.0, 1.0)]
     for width in widths[1:]:
         # The best tree of few drafts is a chain: one pass, measured twice a round.
-        same: tuple[Shape, ...] = SHAPES if _is_chain(_shape(width - 1)) else (shape,)
+        same: tuple[Shape, ...] = SHAPES if _tree(range(width - 1)).is_chain else (shape,)
         ms = np.concatenate([times_ms[each, width] for each in same])
         costs.append(_cost(width, ms, np.tile(steps_ms, len(same))))
     return tuple(costs)
@@ -149,16 +148,7 @@ def _chain(drafts: Sequence[int]) -> DraftTree:
 
 
 def _tree(drafts: Sequence[int]) -> DraftTree:
-    return DraftTree.from_parents(drafts, _shape(len(drafts)))
-
-
-def _shape(drafts: int) -> list[int]:
-    """Parents of the measured tree."""
-    return best_first_shape(_TREE_ALPHA, drafts)[0]
-
-
-def _is_chain(parents: Sequence[int]) -> bool:
-    return list(parents) == list(range(-1, len(parents) - 1))
+    return DraftTree.from_parents(drafts, best_first_shape(_TREE_ALPHA, len(drafts))[0])
 
 
 class _Probe:
@@ -227,10 +217,9 @@ def _accepted(tree: DraftTree) -> tuple[int, ...]:
 
 
 def _plain_ids(target: Target) -> list[int]:
-    """Ids that may be drafted and stand for no picture."""
-    strange = picture_ids(target.model.config) | target.eos_ids
-    known = range(min(target.draftable, target.decoder.vocabulary))
-    return [token for token in known if token not in strange]
+    """Ids that may be drafted and end no answer."""
+    words = np.flatnonzero(target.may_draft(np.arange(target.decoder.vocabulary))).tolist()
+    return [token for token in words if token not in target.eos_ids]
 
 
 def _refuse_sizes(

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from crossdraft.base.errors import InputError, gist
 from crossdraft.vlm.attention import as_attention_mask, windowed
 from crossdraft.vlm.cache import GrowingCache, SessionCache
+from crossdraft.vlm.image_text import picture_ids
 
 #: Fields of a configuration that say what a model does to its logits behind the head.
 _FINISH: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -265,11 +266,7 @@ class Decoder:
         )
 
     def _plain_ids(self) -> list[int]:
-        special = {
-            value
-            for name, value in self.model.config.to_dict().items()
-            if name.endswith(("_token_id", "_token_index")) and isinstance(value, int)
-        }
+        special = picture_ids(self.model.config)
         return [token for token in range(self.vocabulary) if token not in special][:3]
 
 

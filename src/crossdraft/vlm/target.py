@@ -90,7 +90,7 @@ class Target:
         """Of the states."""
         return self.decoder.dtype
 
-    def may_draft(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+    def may_draft(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """[n] whether each id may be drafted: others are rows that no training has touched, or
         stand for pictures."""
         known: NDArray[np.bool_] = (tokens >= 0) & (tokens < self.draftable)
@@ -131,6 +131,7 @@ class Target:
         whole = isinstance(scene, Prompt)
         prompt = scene if whole else self.prompt(scene, "")
         self._refuse_unreadable(prompt)
+        self._refuse_training()
         spans = spans or Spans()
         cache = self._new_cache(prompt.cut)
         with torch.no_grad():
@@ -178,7 +179,6 @@ class Target:
         decoder, length = self.decoder, cache.length
         count = len(block.tokens)
         self._refuse_beyond(length + int(block.depth.max()) + 1, len(picture.prefix))
-        self._refuse_training()
         width = self._width(count, cache)
         columns = cache.prepare(count, width)
         wide = block.padded(width) if width else block
@@ -189,17 +189,43 @@ class Target:
             mask = decoder.mask(wide.mask(length, columns), places, at)
         else:
             mask = None
-        # Behind the picture, positions count on from where the model itself begins the text.
-        ahead = torch.from_numpy(places - len(picture.prefix)).to(decoder.device)
-        ids = torch.from_numpy(wide.tokens)[None].to(decoder.device)
-        run = self._step if width else decoder.run
-        states = run(ids, picture.start + ahead, cache, mask)
+        hidden, kept = self.forward(wide.tokens, places, mask, picture, cache, bool(width))
         cache.commit(count)
-        hidden, kept = states
         if width:
             hidden = hidden[:, :count]
             kept = tuple(part[:, :count] for part in kept) if kept else None
         return decoder.rows((hidden, kept), last)
+
+    def forward(
+        self,
+        tokens: NDArray[np.int64],
+        places: NDArray[np.int64],
+        mask: Any | None,
+        picture: Picture,
+        cache: SessionCache,
+        compiled: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """Run rows for which `cache.prepare` has made room; the caller commits them.
+
+        Args:
+            tokens: [q] ids.
+            places: [q] places in their sequences, the picture counted.
+            mask: from `Decoder.mask`, or None.
+
+        Returns:
+            As `Decoder.run`.
+
+        Raises:
+            InputError: the model was put into training mode.
+        """
+        self._refuse_training()
+        # Behind the picture, positions count on from where the model itself begins the text.
+        ahead = torch.from_numpy(places - len(picture.prefix)).to(self.device)
+        ids = torch.from_numpy(tokens)[None].to(self.device)
+        run = self._step if compiled else self.decoder.run
+        states: tuple[Tensor, tuple[Tensor, ...] | None]
+        states = run(ids, picture.start + ahead, cache, mask)
+        return states
 
     def _plain(self, block: Block, length: int) -> bool:
         """Whether transformers' own masks do: a first chain, or one token behind anything."""
