@@ -98,7 +98,7 @@ def expanded(prompts: VideoLlavaPrompts, text: str, side: int = IMAGE_SIZE) -> l
     processor.num_additional_image_tokens = 1
     pixels = {"pixel_values_videos": [np.zeros((prompts.frames, 3, side, side))]}
     slots = processor.replace_video_token(pixels, 0)
-    ids: list[int] = prompts._tokenizer(text.replace("<video>", slots))["input_ids"]
+    ids: list[int] = prompts.tokenizer(text.replace("<video>", slots))["input_ids"]
     return ids
 
 
@@ -156,7 +156,7 @@ def test_the_published_sizes_give_257_slots_a_frame() -> None:
         image_token_index=IMAGE_ID,
         video_token_index=VIDEO_ID,
     )
-    tokenizer = _builder()._tokenizer
+    tokenizer = _builder().tokenizer
     prompts = VideoLlavaPrompts(tokenizer, config, PixelSettings())
     prompt = prompts("clip.mp4", "What is in this scene?")
     assert prompts.tokens_per_frame == 257

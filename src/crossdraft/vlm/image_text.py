@@ -12,7 +12,7 @@ from torch import Tensor
 from crossdraft.base.errors import InputError
 from crossdraft.vlm.prompt import Inputs, Prompt
 
-#: Fields under which configurations name the ids that stand for pictures or sound.
+#: Fields under which configurations name the ids that stand for pictures, sound or events.
 _SLOTS = (
     "image_token_id",
     "image_token_index",
@@ -20,6 +20,7 @@ _SLOTS = (
     "video_token_index",
     "audio_token_id",
     "audio_token_index",
+    "event_token_index",
     "visual_indicator_token_ids",
 )
 #: Fields for the ids that stand before and behind one.

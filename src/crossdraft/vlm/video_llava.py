@@ -7,30 +7,32 @@ uniform in time, because more of them would silently become a longer prompt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer, VideoLlavaConfig
+from transformers import VideoLlavaConfig
 from transformers.models.video_llava.modeling_video_llava import (
     VideoLlavaForConditionalGeneration,
 )
 
-from crossdraft.base.errors import InputError, gist
+from crossdraft.base.errors import InputError
 from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text
-from crossdraft.vlm.checkpoint import load_model
+from crossdraft.vlm.clip_tower import states_per_frame
 from crossdraft.vlm.config_file import read_config
 from crossdraft.vlm.hub_cache import fetch_again, find
 from crossdraft.vlm.image_text import picture_ids
+from crossdraft.vlm.load_model import load_model
 from crossdraft.vlm.pixel_settings import PixelSettings
 from crossdraft.vlm.pixels import preprocess
+from crossdraft.vlm.precision import Precision
 from crossdraft.vlm.prompt import Prompt
+from crossdraft.vlm.prompt_text import load_tokenizer, plain_question, small_files, tokenised
 from crossdraft.vlm.quiet import quiet
 from crossdraft.vlm.target import Target
 
@@ -77,7 +79,7 @@ class VideoLlavaPrompts:
             raise InputError(f"{frames!r} frames", expected="a whole number from 1")
         self.frames, self.settings, self.device = frames, settings, device
         self.tokens_per_frame = _tokens_per_frame(config, settings, where)
-        self._tokenizer, self._where = tokenizer, where
+        self.tokenizer, self._where = tokenizer, where
         self._video_id: int = config.video_token_id
         self._placeholder = str(tokenizer.convert_ids_to_tokens(self._video_id))
         self._controls = sorted(tokenizer.get_added_vocab())
@@ -173,26 +175,12 @@ class VideoLlavaPrompts:
 
     def _ids(self, question: str) -> tuple[int, ...]:
         """Ids of the whole prompt, tokenised once: tokenising its halves gives other ids."""
-        if not isinstance(question, str):
-            raise InputError(f"a question of type {type(question).__name__}", expected="text")
-        for control in self._controls:
-            if control in question:
-                raise InputError(
-                    f"the question holds {control}, which the model reads as a sign of its own",
-                    expected="plain text; the video's place is added here",
-                )
-        try:
-            question.encode()
-        except UnicodeEncodeError as error:
-            raise InputError("the question is not Unicode text", expected="text") from error
-        return self._tokenised(question.strip(), self.frames * self.tokens_per_frame)
+        words = plain_question(question, self._controls)
+        return self._tokenised(words, self.frames * self.tokens_per_frame)
 
     def _tokenised(self, question: str, slots: int) -> tuple[int, ...]:
         text = f"USER: {self._placeholder * slots}\n{question} ASSISTANT:"
-        # `verbose` complains about lengths, which the model knows better than the tokenizer.
-        with _small_files(self._where):
-            encoded = self._tokenizer(text, padding=False, truncation=False, verbose=False)
-        return tuple(encoded["input_ids"])
+        return tokenised(self.tokenizer, text, self._where)
 
     def _check_tokenizer(self) -> None:
         """One placeholder is one slot."""
@@ -222,8 +210,8 @@ class VideoLlavaPrompts:
 def load_video_llava(
     path: Path | str,
     *,
-    dtype: torch.dtype | Literal["auto"] = "auto",
-    device: torch.device | str = "cpu",
+    dtype: str | torch.dtype | Precision = "auto",
+    device: str | torch.device | Mapping[str, int | str] = "cpu",
     frames: int = FRAMES,
     images: bool = False,
     **target_options: Any,
@@ -232,7 +220,7 @@ def load_video_llava(
 
     Args:
         path: its folder, or a name in the hub's cache.
-        dtype: of the weights; `auto`: as stored.
+        dtype, device: as `load_model`.
         frames: frames of a scene.
         images: load the image tower too, which only pictures in a prompt need.
         target_options: of `Target`. Ids from the first placeholder on are never drafted: their
@@ -243,11 +231,13 @@ def load_video_llava(
     """
     place = find(path)
     # Prompts first: what is wrong with small files is said before the large ones are read.
-    prompts = VideoLlavaPrompts.from_folder(place, frames=frames, device=device)
+    prompts = VideoLlavaPrompts.from_folder(place, frames=frames)
     kind = VideoLlavaForConditionalGeneration if images else VideoOnlyLlava
     model = load_model(place, kind, architectures=(ARCHITECTURE,), dtype=dtype, device=device)
     options: dict[str, Any] = {"draftable": min(picture_ids(model.config)), **target_options}
-    return Target(model, prompts, **options)
+    target = Target(model, prompts, **options)
+    prompts.device = target.device
+    return target
 
 
 class VideoOnlyLlava(VideoLlavaForConditionalGeneration):  # type: ignore[no-untyped-call]
@@ -290,17 +280,7 @@ def _is_pictures(scene: Any) -> bool:
 def _tokens_per_frame(config: VideoLlavaConfig, settings: PixelSettings, where: Path | None) -> int:
     """Patches and the class token, which Video-LLaVA keeps for videos."""
     vision: Any = config.vision_config
-    if vision.model_type != "clip_vision_model":
-        raise InputError(
-            f"a vision tower of type {vision.model_type}", where=where, expected="clip_vision_model"
-        )
-    side, patch = vision.image_size, vision.patch_size
-    if type(side) is not int or type(patch) is not int or not 0 < patch <= side:
-        raise InputError(
-            f"frames of {side!r} pixels in patches (patch_size) of {patch!r}",
-            where=where,
-            expected="two whole numbers of pixels, the patch no larger than the frame",
-        )
+    states = states_per_frame(vision, settings, where)
     layers = vision.num_hidden_layers
     chosen = config.vision_feature_layer
     for layer in [chosen] if isinstance(chosen, int) else chosen:
@@ -310,13 +290,7 @@ def _tokens_per_frame(config: VideoLlavaConfig, settings: PixelSettings, where: 
                 where=where,
                 expected=f"from {-layers - 1} to {layers}: the tower has {layers} layers",
             )
-    if settings.crop != (side, side):
-        raise InputError(
-            f"frames are cut to {settings.crop[0]}x{settings.crop[1]} pixels",
-            where=where,
-            expected=f"{side}x{side}, as config.json says",
-        )
-    return (side // patch) ** 2 + 1
+    return states
 
 
 def _pixel_settings(folder: Path) -> PixelSettings:
@@ -349,29 +323,6 @@ def _pixel_settings(folder: Path) -> PixelSettings:
 
 def _loaded(folder: Path) -> tuple[VideoLlavaConfig, Any]:
     """Configuration and tokenizer, by transformers."""
-    with quiet(), _small_files(folder):
+    with quiet(), small_files(folder):
         config = VideoLlavaConfig.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    return config, tokenizer
-
-
-@contextmanager
-def _small_files(folder: Path | None) -> Iterator[None]:
-    """Report whatever transformers raises at a wrong configuration or tokenizer.
-
-    The tokenizers library panics at some files, which is no `Exception`.
-    """
-    try:
-        yield
-    except BaseException as error:
-        kind = type(error).__name__
-        if not isinstance(error, Exception) and kind != "PanicException":
-            raise
-        raise InputError(
-            f"configuration or tokenizer cannot be used ({kind}: {gist(error)})",
-            where=folder,
-            expected="config.json, tokenizer.json and tokenizer_config.json as published",
-            hint="take these files from one place, as they were published",
-        ) from error
+    return config, load_tokenizer(folder)

@@ -1,0 +1,1 @@
+"""EventGPT, native: parity with the official classes, prompts, checkpoints."""
