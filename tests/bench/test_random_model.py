@@ -13,7 +13,6 @@ import transformers as hf
 from crossdraft.base.errors import InputError
 from crossdraft.bench import random_model as bench
 from crossdraft.bench.random_model import (
-    free_bytes,
     needed_bytes,
     random_model,
     read_config,
@@ -75,28 +74,11 @@ def test_what_does_not_fit_is_refused_before_it_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = config_file(tmp_path, hf.LlamaConfig())
-    monkeypatch.setattr(bench, "free_bytes", lambda _: 3 * 2**30)
+    monkeypatch.setattr(bench, "available_bytes", lambda _: 3 * 2**30)
     with pytest.raises(InputError, match=r"6,738,415,616 parameters need .* 3\.0 GiB are free"):
         random_model(read_config(path), torch.bfloat16, CPU, where=path)
-    monkeypatch.setattr(bench, "free_bytes", lambda _: None)
+    monkeypatch.setattr(bench, "available_bytes", lambda _: None)
     assert random_model(hf.LlamaConfig(**TEXT), torch.float32, CPU) is not None
-
-
-def test_free_memory_is_known_here_or_not_told() -> None:
-    free = free_bytes(CPU)
-    assert free is None or 0 < free < 2**50
-
-
-def test_free_memory_of_a_container(tmp_path: Path) -> None:
-    assert bench._within_group(tmp_path) is None
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("600\n")
-    assert bench._within_group(tmp_path) is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    assert bench._within_group(tmp_path) == 400
-    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:   5 kB\n")
-    assert bench._available(tmp_path / "meminfo") == 5 * 1024
-    assert bench._available(tmp_path / "none") is None
 
 
 @pytest.mark.parametrize(

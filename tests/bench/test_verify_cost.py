@@ -15,8 +15,11 @@ from crossdraft.bench import verify_cost
 from crossdraft.bench.verify_cost import VerifyCostConfig, make_target, run
 from crossdraft.evaluation.cost import read_cost_curve
 from crossdraft.vlm.cost_curve import cost_curves_from
+from crossdraft.vlm.cost_setup import Setup
+from tests.vlm.checkpoint_folder import write_checkpoint
 from tests.vlm.costs import cost, curves
 from tests.vlm.models import tiny
+from tests.vlm.packed import needs_bitsandbytes, wide_config
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +82,30 @@ def test_checkpoints_are_loaded(folder: Path) -> None:
         make_target(VerifyCostConfig(model=folder / "none", device="cpu"))
 
 
+@needs_bitsandbytes
+def test_quantised_checkpoints_are_told_apart(folder: Path) -> None:
+    write_checkpoint(folder / "model", config=wide_config())
+    setups = []
+    for dtype, said in (("4bit", " in nf4"), ("bf16", "")):
+        config = VerifyCostConfig(model=folder / "model", device="cpu", dtype=dtype)
+        target, name = make_target(config)
+        assert name == f"LlamaForCausalLM from {folder / 'model'}{said}"
+        setups.append(Setup.of(target, 40, 3))
+    assert setups[0].dtype == setups[1].dtype == "bfloat16"
+    assert setups[0].fingerprint != setups[1].fingerprint, "a measurement of one is not the other's"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_spreading_needs_gpus(folder: Path) -> None:
+    write_checkpoint(folder / "model")
+    for config in (
+        VerifyCostConfig(model=folder / "model", device="balanced"),
+        VerifyCostConfig(device="balanced"),
+    ):
+        with pytest.raises(InputError, match="'balanced'"):
+            make_target(config)
+
+
 def test_shapes_that_no_session_can_drive_are_refused(folder: Path) -> None:
     path = folder / "state.json"
     state_space = hf.MambaConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1)
@@ -119,7 +146,8 @@ def test_other_faults_are_not_hidden(folder: Path, monkeypatch: pytest.MonkeyPat
     ("options", "message"),
     [
         ({"model": Path("a"), "config": Path("b")}, "exclude each other"),
-        ({"dtype": "int8"}, "--dtype: 'int8'"),
+        ({"dtype": "half"}, "--dtype: 'half'"),
+        ({"dtype": "int8"}, "--dtype: int8 of random weights"),
         ({"repeats": 0}, "--repeats: 0"),
         ({"widths": (4, 0)}, "--widths: 0 tokens"),
         ({"context": 0}, "--context: 0"),

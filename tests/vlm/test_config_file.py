@@ -8,8 +8,8 @@ import pytest
 from transformers import LlamaForCausalLM
 
 from crossdraft.base.errors import InputError
-from crossdraft.vlm.checkpoint import load_model
 from crossdraft.vlm.config_file import fields, read_config
+from crossdraft.vlm.load_model import load_model
 from tests.vlm.checkpoint_folder import change_json, write_checkpoint
 
 

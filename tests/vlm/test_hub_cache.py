@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +15,9 @@ import pytest
 from crossdraft.base.errors import InputError
 from crossdraft.vlm.checkpoint import inspect
 from crossdraft.vlm.hub_cache import cached_hub_id, fetch_again, find
+from crossdraft.vlm.loading import load_target
 from tests.vlm.checkpoint_folder import write_checkpoint
+from tests.vlm.video_llava_folder import write_video_llava
 
 NAME, COMMIT = "some-lab/Tiny-Llama.v1", "0" * 40
 
@@ -59,7 +64,7 @@ def test_no_folder(cache: Path) -> None:
 
 @pytest.mark.parametrize("name", [NAME, Path(NAME)], ids=["text", "path"])
 def test_a_model_that_was_not_fetched(name: Path | str, cache: Path) -> None:
-    with pytest.raises(InputError, match=f"{NAME}: no such folder, and no complete copy") as raised:
+    with pytest.raises(InputError, match=f"{NAME}: no such folder, and no copy") as raised:
         inspect(name)
     assert f"hf download {NAME}" in str(raised.value)
     assert not cache.exists()
@@ -81,3 +86,58 @@ def test_a_model_fetched_in_part(cache: Path) -> None:
     with pytest.raises(InputError, match=r"no weights among config\.json") as raised:
         inspect(NAME)
     assert f"hf download {NAME} model.safetensors" in str(raised.value)
+
+
+def test_a_shard_that_was_not_fetched(cache: Path) -> None:
+    """The hub's own listing of the repository, which names pictures too, does not matter."""
+    folder = write_checkpoint(snapshot(cache), shards=3)
+    assert len(inspect(NAME).files) > 2
+    shard = sorted(folder.glob("model-*.safetensors"))[1]
+    blob = cache / "blob"
+    shard.rename(blob)
+    shard.symlink_to(blob)
+    assert len(inspect(NAME).files) > 2, "as the hub links its files"
+    blob.unlink()
+    with pytest.raises(InputError, match=rf"{shard.name} missing: \d of \d weight files") as raised:
+        inspect(NAME)
+    assert f"hf download {NAME} {shard.name}" in str(raised.value)
+
+
+def test_an_index_that_was_not_fetched(cache: Path) -> None:
+    folder = write_checkpoint(snapshot(cache), shards=3)
+    (folder / "model.safetensors.index.json").unlink()
+    with pytest.raises(InputError, match=r"index\.json is missing beside model-00001") as raised:
+        inspect(NAME)
+    assert f"hf download {NAME} model.safetensors.index.json" in str(raised.value)
+
+
+def test_small_files_that_were_not_fetched(cache: Path) -> None:
+    folder = write_video_llava(snapshot(cache))
+    for file in ("tokenizer.json", "preprocessor_config.json"):
+        place = folder / file
+        content = place.read_bytes()
+        place.unlink()
+        with pytest.raises(InputError) as raised:
+            load_target(NAME)
+        assert file in raised.value.found and f"hf download {NAME} {file}" in str(raised.value)
+        place.write_bytes(content)
+
+
+def test_another_revision_is_not_the_model(cache: Path) -> None:
+    write_checkpoint(snapshot(cache))
+    (cache / "models--some-lab--Tiny-Llama.v1" / "refs" / "main").write_text("1" * 40)
+    with pytest.raises(InputError, match="no copy of a model of this name"):
+        find(NAME)
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "HF_HOME"])
+def test_where_the_cache_is(variable: str, tmp_path: Path) -> None:
+    cache = tmp_path / ("hub" if variable == "HF_HOME" else "")
+    folder = snapshot(cache)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", f"from crossdraft.vlm.hub_cache import find; print(find({NAME!r}))"],
+        capture_output=True, text=True, check=False,
+        env={**environment, variable: str(tmp_path)},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"{folder}\n", "")

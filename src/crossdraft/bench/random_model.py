@@ -23,6 +23,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from crossdraft.base.errors import InputError, gist
 from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text
+from crossdraft.vlm.free_memory import available_bytes
+from crossdraft.vlm.memory import kv_bytes
 from crossdraft.vlm.quiet import quiet
 
 #: Share for what passes need beside weights, keys and values.
@@ -140,7 +142,7 @@ def _refuse_large(
     Raises:
         InputError: with the estimate and what is free.
     """
-    free = free_bytes(device)
+    free = available_bytes(device)
     needed = needed_bytes(model, context)
     if free is not None and needed > free:
         raise InputError(
@@ -154,40 +156,6 @@ def _refuse_large(
 def needed_bytes(model: PreTrainedModel, context: int) -> int:
     """Weights, keys and values of so many tokens, and some room to compute in."""
     weights = sum(part.numel() * part.element_size() for part in model.parameters())
-    text: Any = model.config.get_text_config(decoder=True)
-    # A model without attention is refused later, by whoever drives it.
-    queries = getattr(text, "num_attention_heads", None) or 1
-    heads = getattr(text, "num_key_value_heads", None) or queries
-    size = getattr(text, "head_dim", None) or text.hidden_size // queries
-    width = torch.empty(0, dtype=model.dtype).element_size()
     # Three times: the picture's, the session's, and those of a fork that is asked beside it.
-    cache = 3 * 2 * text.num_hidden_layers * heads * size * context * width
+    cache = 3 * kv_bytes(model, context, model.dtype)
     return int(_SPARE * (weights + cache))
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free; None where the system does not tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    if device.type != "cpu":
-        return None
-    found = [_available(), _within_group()]
-    return min((size for size in found if size is not None), default=None)
-
-
-def _available(info: Path = Path("/proc/meminfo")) -> int | None:
-    """What Linux would give without swapping."""
-    if not info.exists():
-        return None
-    lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-    size = lines.get("MemAvailable", "").split()
-    return int(size[0]) * 1024 if size else None
-
-
-def _within_group(group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What a container may still take."""
-    limit, used = group / "memory.max", group / "memory.current"
-    if not limit.exists() or not used.exists():
-        return None
-    text = limit.read_text().strip()
-    return max(0, int(text) - int(used.read_text())) if text.isdecimal() else None

@@ -17,12 +17,8 @@ from crossdraft.base.errors import InputError
 from crossdraft.base.progress import ProgressSink, silent
 
 if TYPE_CHECKING:
-    import torch
-
     from crossdraft.vlm.cost_curve import Cost, CostCurves
     from crossdraft.vlm.target import Target
-
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,10 @@ class VerifyCostConfig:
     Attributes:
         model: folder of a checkpoint.
         config: a transformers config.json whose shapes get random weights; excludes `model`.
-        dtype: one of `DTYPES`; auto is the checkpoint's own, float32 where it has none.
-        device: as torch names it; auto for a GPU where there is one.
+        dtype: precision of the weights, by a name of `vlm.precision`; auto is the checkpoint's
+            own, float32 where it has none. Random weights are dense.
+        device: as torch names it; auto for a GPU where there is one, balanced for a checkpoint
+            over all GPUs.
         context: tokens in the cache; None for a Video-LLaVA prompt, or what the model can hold.
         widths: tokens of a pass; empty for the usual ones.
         repeats: rounds that count.
@@ -60,10 +58,7 @@ class VerifyCostConfig:
                 "--model and --config exclude each other",
                 hint="--model FOLDER measures a checkpoint, --config FILE shapes alone",
             )
-        if self.dtype not in DTYPES:
-            raise InputError(
-                f"{self.dtype!r}", where="--dtype", expected=f"one of {', '.join(DTYPES)}"
-            )
+        self._check_dtype()
         if self.repeats < 1:
             raise InputError(f"{self.repeats}", where="--repeats", expected="1 or more")
         if any(width < 1 for width in self.widths):
@@ -72,6 +67,23 @@ class VerifyCostConfig:
             )
         if self.context is not None and self.context < 1:
             raise InputError(f"{self.context}", where="--context", expected="1 token or more")
+
+    def _check_dtype(self) -> None:
+        from crossdraft.vlm.precision import NAMES, Precision
+
+        try:
+            precision = Precision.parse(self.dtype)
+        except InputError as error:
+            raise InputError(
+                f"{self.dtype!r}", where="--dtype", expected=f"one of {', '.join(NAMES)}"
+            ) from error
+        if precision.quantised and self.model is None:
+            raise InputError(
+                f"{precision.name} of random weights",
+                where="--dtype",
+                expected="a checkpoint to quantise, or a dense dtype",
+                hint="--model FOLDER",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value."""
@@ -166,14 +178,18 @@ def make_target(config: VerifyCostConfig) -> tuple[Target, str]:
     Raises:
         InputError: as `run`.
     """
-    device = find_device(config.device)
-    if config.model is not None:
-        from crossdraft.vlm.load_target import load_target
+    from crossdraft.vlm.precision import Precision
 
-        target = load_target(
-            config.model, dtype=_dtype(config.dtype), device=device, cache=config.cache
-        )
-        return target, f"{type(target.model).__name__} from {config.model}"
+    precision = Precision.parse(config.dtype)
+    if config.model is not None:
+        from crossdraft.vlm.loading import load_target
+        from crossdraft.vlm.placement import BALANCED
+
+        device = config.device
+        place = device if device == BALANCED else find_device(device)
+        target = load_target(config.model, dtype=precision, device=place, cache=config.cache)
+        packed = f" in {precision.name}" if precision.quantised else ""
+        return target, f"{type(target.model).__name__} from {config.model}{packed}"
     from crossdraft.bench.random_model import random_model, read_config, small_llama
     from crossdraft.vlm.cost_measure import CONTEXT
     from crossdraft.vlm.target import Target
@@ -181,8 +197,8 @@ def make_target(config: VerifyCostConfig) -> tuple[Target, str]:
     shapes = small_llama() if config.config is None else read_config(config.config)
     model = random_model(
         shapes,
-        _dtype(config.dtype),
-        device,
+        precision.dense() or "auto",
+        find_device(config.device),
         context=config.context or CONTEXT,
         where=config.config,
     )
@@ -194,15 +210,6 @@ def make_target(config: VerifyCostConfig) -> tuple[Target, str]:
         ) from error
     origin = "" if config.config is None else f" shaped as in {config.config}"
     return target, f"{type(model).__name__}{origin}, random weights"
-
-
-def _dtype(name: str) -> torch.dtype | Literal["auto"]:
-    import torch
-
-    if name == "auto":
-        return "auto"
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
 
 
 def _warnings(config: VerifyCostConfig, curves: CostCurves) -> list[str]:

@@ -31,10 +31,16 @@ def verify_cost(
     ] = None,
     dtype: Annotated[
         str,
-        typer.Option(help="auto | float32 | bfloat16 | float16; auto: what the checkpoint has."),
+        typer.Option(
+            help="auto | float32 | bfloat16 | float16 | int8 | nf4; auto: what the checkpoint has."
+        ),
     ] = "auto",
     device: Annotated[
-        str, typer.Option(help="auto | cpu | cuda | cuda:1; auto: a GPU where there is one.")
+        str,
+        typer.Option(
+            help="auto | cpu | cuda | cuda:1 | balanced; auto: a GPU where there is one; "
+            "balanced: a checkpoint over all GPUs."
+        ),
     ] = "auto",
     context: Annotated[
         int | None,

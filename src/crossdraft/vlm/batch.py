@@ -17,7 +17,7 @@ from torch import Tensor
 
 from crossdraft.base.clock import Spans
 from crossdraft.vlm.cache import GrowingCache, SessionCache
-from crossdraft.vlm.picture import Picture, synchronise
+from crossdraft.vlm.picture import Picture
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Answer
 
@@ -74,7 +74,7 @@ def answer_greedily(
         with spans.measure(stage, str(device)), torch.no_grad():
             rows = _pass(target, picture, cache, branches, active, feed, place)
             chosen = target.decoder.logits(rows).argmax(-1).tolist()
-            synchronise(device)
+            target.decoder.synchronise()
         stage = "decode"
         for row, i in enumerate(active):
             tokens[i].append(chosen[row])

@@ -20,7 +20,7 @@ from crossdraft.base.tree import ROOT, DraftTree
 from crossdraft.vlm.attention import Block
 from crossdraft.vlm.batch import answer_greedily
 from crossdraft.vlm.cache import SessionCache
-from crossdraft.vlm.picture import Picture, synchronise
+from crossdraft.vlm.picture import Picture
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Answer, Session, Step
 
@@ -174,7 +174,7 @@ class CausalSession(Session):
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
-        device = self._target.decoder.device
-        with self._spans.measure(name, str(device)):
+        decoder = self._target.decoder
+        with self._spans.measure(name, str(decoder.device)):
             yield
-            synchronise(device)
+            decoder.synchronise()

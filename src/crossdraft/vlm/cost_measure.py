@@ -20,7 +20,6 @@ from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.base.tree import DraftTree
 from crossdraft.vlm.cost_curve import SHAPES, Cost, CostCurves, Shape
 from crossdraft.vlm.cost_setup import Setup
-from crossdraft.vlm.picture import synchronise
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Session, Step
 from crossdraft.vlm.target import Target
@@ -160,7 +159,7 @@ class _Probe:
     """
 
     def __init__(self, target: Target, context: int, question: int) -> None:
-        self._device = target.device
+        self._synchronise = target.decoder.synchronise
         self._rng = random.Random(0)
         self._ids = _plain_ids(target)
         ids = tuple(self._rng.choice(self._ids) for _ in range(context))
@@ -196,11 +195,11 @@ class _Probe:
 
     def _timed(self, session: Session, run: Callable[[], Step], path: Sequence[int]) -> float:
         """Milliseconds of a pass as the loop has it: every row's token is read, a path is kept."""
-        synchronise(self._device)
+        self._synchronise()
         start_ms = now_ms()
         run().logits.argmax(-1).tolist()
         session.keep(path)
-        synchronise(self._device)
+        self._synchronise()
         return now_ms() - start_ms
 
 

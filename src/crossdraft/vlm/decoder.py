@@ -7,7 +7,7 @@ proves: at construction the parts must give the logits of the whole, in one pass
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,8 @@ from crossdraft.base.errors import InputError, gist
 from crossdraft.vlm.attention import as_attention_mask, windowed
 from crossdraft.vlm.cache import GrowingCache, SessionCache
 from crossdraft.vlm.image_text import picture_ids
+from crossdraft.vlm.logit_finish import FINISH, finish_of
 
-#: Fields of a configuration that say what a model does to its logits behind the head.
-_FINISH: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "final_logit_softcapping": lambda logits, cap: torch.tanh(logits / cap) * cap,
-    "logit_scale": lambda logits, scale: logits * scale,
-    "logits_scaling": lambda logits, scale: logits / scale,
-}
 #: Fields that tell of attention which no mask from outside can steer, and what it is.
 _STRANGE = {
     "cross_attention_layers": "whose layers attend to pictures beside the text",
@@ -82,11 +77,9 @@ class Decoder:
             raise InputError(
                 f"layers {list(self.keeps)} to keep", expected=f"numbers from 0 to {self.depth}"
             )
-        self._finish = [
-            (function, float(value))
-            for name, function in _FINISH.items()
-            if (value := getattr(self.config, name, None)) is not None
-        ]
+        places = {parameter.device for parameter in model.parameters()}
+        self._gpus = [device for device in places if device.type == "cuda"]
+        self._finish = [(FINISH[name], value) for name, value in finish_of(self.config).items()]
         try:
             self._prove()
         except InputError:
@@ -97,6 +90,12 @@ class Decoder:
                 f"{gist(error)})",
                 expected="a causal decoder whose key/value cache can be rolled back",
             ) from error
+
+    def synchronise(self) -> None:
+        """Wait until the model's GPUs have done what they were given, so that a span ends with its
+        work."""
+        for device in self._gpus:
+            torch.cuda.synchronize(device)
 
     @property
     def device(self) -> torch.device:

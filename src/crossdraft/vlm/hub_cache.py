@@ -17,7 +17,11 @@ def find(folder: Path | str) -> Path:
     Raises:
         InputError: neither is there.
     """
-    path, name = Path(folder).expanduser(), str(folder)
+    name = str(folder)
+    try:
+        path = Path(folder).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise InputError(str(error), where=name, expected=EXPECTED) from error
     if path.is_dir():
         return path
     if path.exists():
@@ -29,7 +33,7 @@ def find(folder: Path | str) -> Path:
     cached = _cached(name)
     if cached is None:
         raise InputError(
-            "no such folder, and no complete copy of a model of this name in the hub's cache",
+            "no such folder, and no copy of a model of this name in the hub's cache",
             where=name,
             expected=EXPECTED,
             hint=f"check the path, or fetch the model first: hf download {name}",
@@ -53,11 +57,17 @@ def cached_hub_id(folder: Path) -> str | None:
 
 
 def _cached(name: str) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
+    """The copy of a model's main revision, whole or not: whoever reads it names what is missing.
 
-    try:
-        # Copies that are missing or incomplete raise kinds of OSError.
-        return Path(snapshot_download(name, local_files_only=True))
-    except (OSError, HFValidationError):
+    Not by `snapshot_download`, which asks for every file of the repository, pictures and pickles
+    too, and does not say which one it misses.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    place = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
+    reference = place / "refs" / "main"
+    if not reference.is_file():
         return None
+    folder = place / "snapshots" / reference.read_text().strip()
+    return folder if folder.is_dir() else None

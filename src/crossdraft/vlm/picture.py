@@ -100,7 +100,7 @@ def _prefill(
     entered: list[float] = []
 
     def enter(*_: Any) -> None:
-        synchronise(decoder.device)
+        decoder.synchronise()
         entered.append(now_ms() - spans.origin_ms)
 
     cache.prepare(ids.shape[1])
@@ -120,16 +120,10 @@ def _prefill(
         )
     finally:
         handle.remove()
-    synchronise(decoder.device)
+    decoder.synchronise()
     cache.commit(ids.shape[1])
     spans.spans.append(Span("vision", began, entered[0], device))
     spans.spans.append(Span("prefill", entered[0], now_ms() - spans.origin_ms, device))
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given, so that a span ends with its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _positions(decoder: Decoder, ids: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:

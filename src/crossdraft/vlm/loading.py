@@ -1,20 +1,29 @@
 """A target out of any checkpoint folder, by the architecture that its config.json names.
 
-Video-LLaVA brings its prompts along; any other vision model takes prompts made of its processor's
-outputs; a text-only decoder serves as a draft, in tests and for the cost of a verification.
+EventGPT and Video-LLaVA bring their prompts along; any other vision model takes prompts made of its
+processor's outputs; a text-only decoder serves as a draft, in tests and for the cost of a
+verification.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from crossdraft.base.errors import InputError
-from crossdraft.vlm.checkpoint import Checkpoint, inspect, load_model
+from crossdraft.vlm.checkpoint import Checkpoint, inspect
+from crossdraft.vlm.eventgpt.configuration import ARCHITECTURE
+from crossdraft.vlm.load_model import load_model
+from crossdraft.vlm.memory import MemoryEstimate, estimate
+from crossdraft.vlm.placement import Placement
+from crossdraft.vlm.precision import Precision
 from crossdraft.vlm.target import Target
 
+#: As the published checkpoint says, and as `save_pretrained` writes it.
+EVENTGPT = (ARCHITECTURE, "EventGPTForConditionalGeneration")
 VIDEO_LLAVA = "VideoLlavaForConditionalGeneration"
 _EXPECTED = (
     "a causal decoder, alone or behind vision towers, whose key/value cache can be rolled back"
@@ -25,15 +34,19 @@ _ADVICE = "take a video language model such as Video-LLaVA, LLaVA-OneVision or Q
 def load_target(
     folder: Path | str,
     *,
-    dtype: torch.dtype | Literal["auto"] = "auto",
-    device: torch.device | str = "cpu",
-    **target_options: Any,
+    dtype: str | torch.dtype | Precision = "auto",
+    device: str | torch.device | Mapping[str, int | str] = "cpu",
+    **options: Any,
 ) -> Target:
-    """Load a checkpoint as the model that verifies drafts.
+    """Load a checkpoint as a model that sessions drive: to verify drafts, or to draft.
 
     Args:
         folder: a checkpoint folder, or the name of a hub model that is in the hub's cache.
-        target_options: for `Target`; for Video-LLaVA those of `load_video_llava` too.
+        dtype: precision of the weights: `auto` (as stored), `float64`, `float32`, `bfloat16`,
+            `float16`, `int8`, `nf4`.
+        device: `auto`, `cpu`, `cuda:1`; `balanced` over all GPUs; or devices by module.
+        options: for `Target`; for EventGPT and Video-LLaVA those of `load_eventgpt` and
+            `load_video_llava` too.
 
     Raises:
         InputError: as `load_model`; a model that is no causal decoder with a cache of keys and
@@ -41,22 +54,61 @@ def load_target(
     """
     checkpoint = inspect(folder)
     name = _decoder(checkpoint)
+    if name in EVENTGPT:
+        from crossdraft.vlm.eventgpt.load import load_eventgpt
+
+        return load_eventgpt(checkpoint.folder, dtype=dtype, device=device, **options)
     if name == VIDEO_LLAVA:
         from crossdraft.vlm.video_llava import load_video_llava
 
-        return load_video_llava(checkpoint.folder, dtype=dtype, device=device, **target_options)
+        return load_video_llava(checkpoint.folder, dtype=dtype, device=device, **options)
+    model = load_model(
+        checkpoint.folder,
+        _class_of(name, checkpoint),
+        architectures=(name,),
+        dtype=dtype,
+        device=device,
+    )
+    return Target(model, **options)
+
+
+def estimate_target(
+    folder: Path | str,
+    *,
+    dtype: str | torch.dtype | Precision = "auto",
+    device: str | torch.device | Mapping[str, int | str] = "cpu",
+) -> MemoryEstimate:
+    """What `load_target` would need; nothing is loaded.
+
+    Of a model over several devices, what it needs on all of them.
+
+    Raises:
+        InputError: as `load_target`.
+    """
+    checkpoint = inspect(folder)
+    kind = _class_of(_decoder(checkpoint), checkpoint)
+    return estimate(checkpoint, kind, dtype, device=Placement.parse(device).first)
+
+
+def _class_of(name: str, checkpoint: Checkpoint) -> Any:
+    """The class that an architecture is loaded as."""
+    if name in EVENTGPT:
+        from crossdraft.vlm.eventgpt.modeling import EventGPTForConditionalGeneration
+
+        return EventGPTForConditionalGeneration
+    if name == VIDEO_LLAVA:
+        from crossdraft.vlm.video_llava import VideoOnlyLlava
+
+        return VideoOnlyLlava
     import transformers
 
     model_class = getattr(transformers, name)
     _refuse_other_caches(checkpoint, model_class)
-    model = load_model(
-        checkpoint.folder, model_class, architectures=(name,), dtype=dtype, device=device
-    )
-    return Target(model, **target_options)
+    return model_class
 
 
 def _decoder(checkpoint: Checkpoint) -> str:
-    """The architecture that is a vision model or a decoder in transformers' own lists."""
+    """The architecture that is EventGPT, or a vision model or decoder in transformers' lists."""
     from transformers.models.auto import modeling_auto as lists
 
     decoders = {
@@ -64,7 +116,7 @@ def _decoder(checkpoint: Checkpoint) -> str:
         *lists.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(),
     }
     for name in checkpoint.architectures:
-        if name in decoders:
+        if name in decoders or name in EVENTGPT:
             return name
     name = checkpoint.architectures[0]
     kinds = {
