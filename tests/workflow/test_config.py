@@ -53,18 +53,6 @@ def test_paths_start_at_the_file_and_numbers_are_numbers(tmp_path: Path) -> None
     assert absolute.datasets[1].train == tmp_path / "x" / "y.jsonl"
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("1e-4", 1e-4), ("1.E+2", 100.0), (".5e1", 5.0), ("-1e-3", -1e-3), ("1e4", 1e4)],
-)
-def test_exponents_without_a_point_are_numbers(tmp_path: Path, text: str, value: float) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(f"x: {text}\ny: '{text}'\n")
-    from crossdraft.workflow.yaml_file import read_yaml
-
-    assert read_yaml(path) == {"x": value, "y": text}
-
-
 def test_where_networks_are_trained(tmp_path: Path) -> None:
     config = read(tmp_path, WHOLE.replace("[suffix,", "[suffix+translator,"))
     tested, folds = config.datasets

@@ -23,6 +23,33 @@ Sensor = Annotated[
     ),
 ]
 
+Pair = Annotated[
+    str,
+    typer.Option(
+        "--pair",
+        metavar="PAIR",
+        help="The two models: a YAML file, or the name of a shipped pair.",
+    ),
+]
+Scene = Annotated[
+    str,
+    typer.Option(
+        "--scene",
+        metavar="SCENE",
+        help="An event file, a video, EVENTS,VIDEO or DATASET/drive/clip.",
+        show_default=False,
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Another value of the pair, such as drafter.model=FOLDER; repeatable.",
+        show_default=False,
+    ),
+]
+
 
 def parse_size(text: str, option: str) -> tuple[int, int]:
     """Width and height of `640x480`.

@@ -22,12 +22,12 @@ from pydantic import (
 )
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.yaml_file import read_yaml
 from crossdraft.drafters.checkpoint import is_trainable, trainable_class
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.drafters.registry import create
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.training.settings import TrainConfig, TrainSettings, training_config
-from crossdraft.workflow.yaml_file import read_yaml
 
 #: Names become names of folders.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -172,7 +172,7 @@ def read_study(path: Path) -> StudyConfig:
     Raises:
         InputError: no YAML, or a key that is unknown, missing or wrong; the key is named.
     """
-    raw = read_yaml(path)
+    raw = read_yaml(path, expected="a study: name, datasets, drafters, …")
     try:
         config = StudyConfig.model_validate(raw, context={"folder": path.parent})
     except ValidationError as error:

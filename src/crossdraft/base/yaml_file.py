@@ -13,6 +13,9 @@ import yaml
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import read_text
 
+#: Numbers with an exponent and no point, which YAML 1.1 takes for text.
+_EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+\Z")
+
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which 1e-4 is a number, as in YAML 1.2, and no key stands twice."""
@@ -28,35 +31,51 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+\Z"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes what the loader above would take for a number."""
 
 
-def read_yaml(path: Path) -> Mapping[str, Any]:
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
+def read_yaml(path: Path, *, expected: str = "keys and their values") -> Mapping[str, Any]:
     """The keys of a YAML file.
+
+    Args:
+        expected: what the file should have held, for errors.
 
     Raises:
         InputError: no such file, not YAML (the line is named), or no keys at the top level.
     """
-    text = read_text(path)
+    value = parse_yaml(read_text(path), path, expected=f"{expected}, in YAML")
+    if not isinstance(value, Mapping):
+        raise InputError("no keys at the top level", where=path, expected=expected)
+    return value
+
+
+def parse_yaml(text: str, where: Path | str, *, expected: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        InputError: not YAML; the line is named.
+    """
     try:
-        value = yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" in line {mark.line + 1}" if mark is not None else ""
         raise InputError(
-            f"not valid YAML{place} ({error.problem})", where=path, expected="a study in YAML"
+            f"not valid YAML{place} ({error.problem})", where=where, expected=expected
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"not valid YAML ({reason})", where=path, expected="a study in YAML"
-        ) from error
-    if not isinstance(value, Mapping):
-        raise InputError(
-            "no keys at the top level", where=path, expected="name, datasets, drafters, …"
-        )
-    return value
+        raise InputError(f"not valid YAML ({reason})", where=where, expected=expected) from error
+
+
+def yaml_text(value: Any) -> str:
+    """A value in one line of YAML, which `parse_yaml` reads back."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=10**9
+    )
+    return str(text).removesuffix("\n").removesuffix("\n...")
