@@ -1,0 +1,177 @@
+"""One model, one scene, one question, and what the checks of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossdraft.base.tree import DraftTree
+from crossdraft.bench.checks.check import Check
+from crossdraft.bench.checks.reference import Reference
+from crossdraft.vlm.model_spec import Role
+from crossdraft.vlm.pair import ModelPair
+from crossdraft.vlm.session import Session, Step
+from crossdraft.vlm.target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A session, and what the model was given when the scene was opened.
+
+    Attributes:
+        session: at the picture.
+        inputs: pixels, as they entered the model.
+        embeddings: [prefix, hidden] as they entered the decoder; None where it embedded ids itself.
+    """
+
+    session: Session
+    inputs: Mapping[str, Tensor]
+    embeddings: Tensor | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The stretch of a clip that a model was shown, in microseconds from the clip's start.
+
+    Attributes:
+        sensor: `video` or `events`.
+        clip_us: how long the clip is for its sensor.
+    """
+
+    sensor: str
+    start_us: int
+    end_us: int
+    clip_us: int
+
+
+class Case:
+    """What a check is handed.
+
+    Args:
+        role: `target` or `drafter`.
+        count: tokens of an answer.
+        pair: whose model it is.
+
+    Raises:
+        InputError: the scene or the question is not for this model, or cannot be read.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        target: Target,
+        scene: Any,
+        question: str,
+        count: int,
+        pair: ModelPair,
+    ) -> None:
+        self.role, self.target, self.scene, self.question = role, target, scene, question
+        self.count, self.pair = count, pair
+        #: Set by the check of the frames.
+        self.seen: Seen | None = None
+        assert target.prompts is not None
+        self.prompts: Any = target.prompts
+        #: Straight from the builder.
+        self.prompt = self.prompts(scene, question)
+        self.inputs = {name: _placed(value, target) for name, value in self.prompt.inputs().items()}
+
+    def check(self, name: str, ok: bool | None, line: str, **numbers: Any) -> Check:
+        """What a check of this model has found."""
+        return Check(name, self.role, ok, line, numbers)
+
+    def skipped(self, name: str, why: str) -> Check:
+        """A check that this model has no use for."""
+        return Check.skipped(name, self.role, why)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """What the model says by itself."""
+        return Reference.of(self.target.model, self.prompt, self.inputs, self.count)
+
+    @cached_property
+    def opened(self) -> Opened:
+        """The scene, opened once."""
+        model: Any = self.target.model
+        with _arguments(model.base_model) as given, _arguments(model.get_decoder()) as decoded:
+            session = self.target.open(self.scene)
+        embeddings = decoded.get("inputs_embeds")
+        return Opened(
+            session,
+            {name: given[name].clone() for name in self.inputs if name in given},
+            None if embeddings is None else embeddings[0].clone(),
+        )
+
+    def ask(self, tail: DraftTree | None = None) -> tuple[Session, Step]:
+        """A fork that was asked the question, and its first step."""
+        session = self.opened.session.fork()
+        return session, session.ask(self.question, *(() if tail is None else (tail,)))
+
+    @cached_property
+    def plain(self) -> Step:
+        """Row t emits token t: one pass for each token, no drafts, nothing taken back."""
+        session, first = self.ask()
+        steps = [first, *(session.extend(token) for token in self.tokens[:-1])]
+        return joined(steps)
+
+    @cached_property
+    def tokens(self) -> tuple[int, ...]:
+        """The reference's tokens, up to one that must not be drafted."""
+        tokens = self.reference.tokens
+        allowed = self.target.may_draft(np.array(tokens))
+        return tokens if allowed.all() else tokens[: int(np.argmin(allowed))]
+
+    def wrong(self, place: int, count: int = 1) -> list[int]:
+        """Draftable tokens that are not the one at this place, all different."""
+        known = np.flatnonzero(self.target.may_draft(np.arange(self.target.decoder.vocabulary)))
+        right = self.tokens[place]
+        first = int(np.searchsorted(known, right, side="right"))
+        nearby = (int(known[(first + i) % len(known)]) for i in range(count + 1))
+        return [token for token in nearby if token != right][:count]
+
+    def bushy(self, place: int) -> tuple[DraftTree, tuple[int, ...]]:
+        """A tree whose right nodes stand among wrong ones, and the path of the right ones.
+
+        Args:
+            place: of the token that the root's right child carries; three of them are drafted.
+        """
+        first, second, third = self.tokens[place : place + 3]
+        tokens = [*self.wrong(place, 2), first, self.wrong(place + 1)[0], second]
+        tokens += [self.wrong(place + 2)[0], third]
+        return DraftTree.from_parents(tokens, [-1, 0, -1, 2, 2, 4, 4]), (2, 4, 6)
+
+
+def joined(steps: Sequence[Step]) -> Step:
+    """The rows of several steps."""
+    return Step(
+        torch.cat([step.logits for step in steps]), torch.cat([step.hidden for step in steps])
+    )
+
+
+@contextmanager
+def _arguments(module: torch.nn.Module) -> Iterator[dict[str, Any]]:
+    """The keyword arguments of the module's next call."""
+    found: dict[str, Any] = {}
+
+    def note(_: Any, __: Any, arguments: dict[str, Any]) -> None:
+        if not found:
+            found.update(arguments)
+
+    hook = module.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield found
+    finally:
+        hook.remove()
+
+
+def _placed(value: Tensor, target: Target) -> Tensor:
+    """On the model's device; pixels in its number format."""
+    if value.is_floating_point():
+        return value.to(target.device, target.dtype)
+    return value.to(target.device)

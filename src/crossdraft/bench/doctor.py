@@ -1,0 +1,200 @@
+"""`crossdraft doctor`: is a pair wired right? Each check is one line with numbers.
+
+Checks of one model need that model alone, so a pair whose models do not fit side by side is
+examined in turn: all of the target, all of the drafter, then what compares what both left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from crossdraft.base.errors import InputError, gist
+from crossdraft.bench.checks.adaptor import check_adaptor
+from crossdraft.bench.checks.answers import check_answers
+from crossdraft.bench.checks.case import Case, Seen
+from crossdraft.bench.checks.check import Check
+from crossdraft.bench.checks.cost import check_cost
+from crossdraft.bench.checks.frames import check_frames, check_overlap, reads_events
+from crossdraft.bench.checks.noise import check_noise
+from crossdraft.bench.checks.prompts import check_prompts, prompts_from_files
+from crossdraft.bench.checks.rollback import check_rollback
+from crossdraft.bench.checks.states import check_states
+from crossdraft.bench.checks.vocabulary import Words, check_vocabulary
+from crossdraft.bench.made_scene import MadeScene
+from crossdraft.vlm.model_spec import ROLES, Role
+from crossdraft.vlm.pair import ModelPair
+from crossdraft.vlm.target import Target
+
+#: Checks of one model, in the order in which they are made.
+_OF_ONE: dict[str, Callable[[Case], Check]] = {
+    "frames": check_frames,
+    "prompts": check_prompts,
+    "adaptor": check_adaptor,
+    "answers": check_answers,
+    "states": check_states,
+    "rollback": check_rollback,
+    "noise": check_noise,
+    "cost": check_cost,
+}
+#: Every check by name.
+NAMES = (*_OF_ONE, "vocabulary")
+#: Fewer tokens would leave no room for what is drafted, rejected and taken back.
+LEAST_TOKENS = 16
+
+
+class Models(Protocol):
+    """The two models of a pair, each loaded when it is first asked for."""
+
+    @property
+    def pair(self) -> ModelPair:
+        """Which they are."""
+        ...
+
+    @property
+    def target(self) -> Target:
+        """The model that verifies."""
+        ...
+
+    @property
+    def drafter(self) -> Target:
+        """The model that drafts."""
+        ...
+
+
+class _NoSensorError(InputError):
+    """A scene of one sensor alone, which is no fault of the pair."""
+
+
+@dataclass
+class _Left:
+    """What a model leaves for the checks of both; nothing that holds its memory."""
+
+    words: Words | None = None
+    seen: Seen | None = None
+
+
+def diagnose(
+    models: Models,
+    scene: Any | None,
+    question: str,
+    *,
+    max_new_tokens: int = 32,
+    only: Collection[str] = NAMES,
+) -> Iterator[Check]:
+    """Examine a pair; each check is yielded as soon as it is made.
+
+    A proof that raises has failed. Where one model cannot be loaded or the scene lacks its sensor,
+    its checks are named as not made; the first of these is raised when everything else is done.
+
+    Args:
+        scene: a `Scene`; None for one that is made up.
+        only: names of the checks to make.
+
+    Raises:
+        InputError: no such check, too few tokens, the scene cannot be read, the question is
+            refused, a model cannot be loaded, or the scene has no sensor of either model.
+    """
+    _refuse(only, max_new_tokens)
+    yield _scene_line(scene)
+    shown = MadeScene() if scene is None else scene
+    left: list[_Left] = []
+    lost: list[InputError] = []
+    for role in ROLES:
+        try:
+            target = _ready(models, role, shown)
+        except InputError as error:
+            lost.append(error)
+            left.append(_Left())
+            if len(lost) == len(ROLES):
+                raise lost[0] from None
+            yield from _skipped(role, only, gist(error))
+            continue
+        yield _model_line(role, target)
+        case = Case(role, target, shown, question, max_new_tokens, models.pair)
+        yield from _of_one(case, only)
+        left.append(_Left(Words.of(target), case.seen))
+        del target, case  # else the next model is loaded beside this one
+    if "frames" in only:
+        yield _proved("frames", "pair", lambda: check_overlap(shown, *(one.seen for one in left)))
+    if "vocabulary" in only:
+        yield _proved("vocabulary", "pair", lambda: check_vocabulary(*(one.words for one in left)))
+    if lost and not isinstance(lost[0], _NoSensorError):
+        raise lost[0]
+
+
+def summary(checks: Sequence[Check]) -> str:
+    """How many proofs passed and failed, and how many checks were not made."""
+    passed, failed = (sum(check.ok is ok for check in checks) for ok in (True, False))
+    skipped = sum(not check.checked for check in checks)
+    return f"{passed} proofs passed, {failed} failed, {skipped} not checked"
+
+
+def _refuse(only: Collection[str], max_new_tokens: int) -> None:
+    for name in only:
+        if name not in NAMES:
+            raise InputError(
+                f"no check {name!r}", where="--only", expected=f"of {', '.join(NAMES)}"
+            )
+    if max_new_tokens < LEAST_TOKENS:
+        raise InputError(
+            f"{max_new_tokens} tokens", where="--max-new-tokens", expected=f"{LEAST_TOKENS} or more"
+        )
+
+
+def _ready(models: Models, role: Role, scene: Any) -> Target:
+    """A model that can be shown the scene; loaded when that is known.
+
+    Raises:
+        InputError: it cannot be loaded, or (`_NoSensorError`) the scene lacks its sensor.
+    """
+    prompts = prompts_from_files(models.pair, role)
+    if prompts is None:
+        raise InputError("sessions know no prompts of this model", where=f"{role}.model")
+    if not isinstance(scene, MadeScene):
+        events = reads_events(prompts)
+        if (scene.events_path if events else scene.video_path) is None:
+            sensor = "events" if events else "video"
+            raise _NoSensorError(f"the scene has no {sensor}", where=scene.id)
+    target: Target = getattr(models, role)
+    return target
+
+
+def _of_one(case: Case, only: Collection[str]) -> Iterator[Check]:
+    """Every check of one model."""
+    for name, check in _OF_ONE.items():
+        if name in only:
+            yield _proved(name, case.role, partial(check, case))
+
+
+def _proved(name: str, model: str, prove: Callable[[], Check]) -> Check:
+    """A check's outcome; one that cannot be carried out has failed."""
+    try:
+        return prove()
+    except Exception as error:  # whatever is broken, the other checks are made
+        return Check(name, model, False, f"{type(error).__name__}: {gist(error)}")
+
+
+def _skipped(role: Role, only: Collection[str], why: str) -> Iterator[Check]:
+    for name in _OF_ONE:
+        if name in only:
+            yield Check.skipped(name, role, why)
+
+
+def _scene_line(scene: Any | None) -> Check:
+    if scene is None:
+        line = "made up: a bright square crosses the view of both sensors (--scene for a real one)"
+        return Check("scene", "pair", None, line, {"made_up": True})
+    return Check("scene", "pair", None, scene.id, {"made_up": False, "id": scene.id})
+
+
+def _model_line(role: Role, target: Target) -> Check:
+    name, count = type(target.model).__name__, int(target.model.num_parameters())
+    dtype = str(target.dtype).removeprefix("torch.")
+    return Check(
+        "model", role, None,
+        f"{name}, {count / 1e6:,.4g} million parameters, {dtype} on {target.device}",
+        {"class": name, "parameters": count, "dtype": dtype, "device": str(target.device)},
+    )  # fmt: skip
