@@ -16,8 +16,12 @@ from crossdraft.base.errors import CrossdraftError
 from crossdraft.cli.analyze import analyze
 from crossdraft.cli.bench import bench
 from crossdraft.cli.convert import convert
+from crossdraft.cli.doctor import doctor
 from crossdraft.cli.estimate import estimate
 from crossdraft.cli.evaluate import evaluate
+from crossdraft.cli.generate import generate
+from crossdraft.cli.lm_head import lm_head
+from crossdraft.cli.pair import pair
 from crossdraft.cli.scenes import scenes
 from crossdraft.cli.study import study
 from crossdraft.cli.train import train
@@ -34,6 +38,10 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.command()(generate)
+app.add_typer(pair, name="pair")
+app.command()(doctor)
+app.command(name="lm-head")(lm_head)
 app.add_typer(train, name="train")
 app.command()(evaluate)
 app.command()(analyze)
