@@ -17,9 +17,11 @@ _NUMBERS = re.compile(r"\b[NS]\b")
 def parses(command: str) -> None:
     """Raise click's usage error unless `crossdraft …` is a call the program accepts.
 
-    Capitals are placeholders: N and S are numbers, other words any text.
+    Capitals are placeholders: N and S are numbers, other words any text. Where output is sent to
+    a file is the shell's business.
     """
     words = shlex.split(_NUMBERS.sub("5", command))
+    words = words[: words.index(">")] if ">" in words else words
     assert words[0] == "crossdraft"
     group = typer.main.get_command(app)
     context = group.make_context("crossdraft", words[1:])

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from crossdraft.drafters.checkpoint import save_drafter
-from crossdraft.scenes.writers import write_h5
+from crossdraft.scenes.writers import write_h5, write_npy
 from tests.docs.commands import ROOT, parses
 from tests.make import recorded_pairs
 from tests.scenes.event_files import made_stream
 from tests.scenes.scene_folders import make_scenes
 from tests.scenes.videos import make_video, numbered_frames
 from tests.tiny import built
+from tests.vlm.eventgpt_folder import write_eventgpt
 from tests.vlm.video_llava_folder import write_video_llava
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -65,9 +66,12 @@ def test_python_examples_run(page: Path, extraction_file: Path) -> None:
     if page.name == "scenes.md":
         make_scenes(extraction_file.parent / "clips" / "train_1s")
         write_h5(made_stream(500), extraction_file.parent / "events.h5")
-    if page.name in ("README.md", "sessions.md"):
+    if page.name in ("README.md", "sessions.md", "model_pairs.md"):
         write_video_llava(extraction_file.parent / "Video-LLaVA-7B-hf")
         make_video(extraction_file.parent / "drive.mp4", numbered_frames(10))
+    if page.name in ("README.md", "eventgpt.md", "model_pairs.md"):
+        write_eventgpt(extraction_file.parent / "EventGPT-7b")
+        write_npy(made_stream(5000), extraction_file.parent / "drive.npy")
     for code in blocks(page, "python"):
         here = code.replace("answers.json.gz", str(extraction_file))
         done = subprocess.run(
