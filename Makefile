@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PAIRS  ?= ../shared/real/extraction_1s.json.gz
 EVENTS ?= ../shared/real/events/*.npy
 
-.PHONY: setup demo test lint docs bench bench-scenes bench-sessions bench-tokens clean
+.PHONY: setup demo test lint docs bench bench-scenes bench-sessions bench-eventgpt bench-tokens clean
 
 setup: $(VENV)/.ready
 
@@ -49,6 +49,9 @@ bench-scenes: setup
 bench-sessions: setup
 	$(BIN)/python benchmarks/sessions.py --json benchmarks/results/sessions.json
 	$(BIN)/crossdraft bench verify-cost --fresh --repeats 60 --json > benchmarks/results/verify_cost.json
+
+bench-eventgpt: setup
+	$(BIN)/python benchmarks/event_features.py --json benchmarks/results/event_features.json
 
 # Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-tokens: setup

@@ -96,19 +96,30 @@ class EventGPTModel(EventGPTPreTrainedModel):  # type: ignore[no-untyped-call]
     def event_features(self, pixel_values: Tensor, *, pool_first: bool = True) -> Tensor:
         """What stands in the event slots of a prompt.
 
-        Means and affine maps commute, so pooling right behind the GELU and one fused map on
-        frames + 577 rows give what two maps on frames x 577 rows and pooling give.
-
         Args:
             pixel_values: [batch, frames, 3, height, width].
-            pool_first: the order above; else the order of the published code.
+            pool_first: see `features_of`.
 
         Returns:
             [batch, frames + states per frame, hidden].
         """
         batch, frames = pixel_values.shape[:2]
         flat = self.tower_states(pixel_values.flatten(0, 1))
-        states = flat.view(batch, frames, *flat.shape[1:])
+        return self.features_of(flat.view(batch, frames, *flat.shape[1:]), pool_first=pool_first)
+
+    def features_of(self, states: Tensor, *, pool_first: bool = True) -> Tensor:
+        """Projector, adaptor and pooling.
+
+        Means and affine maps commute, so pooling right behind the GELU and one fused map on
+        frames + 577 rows give what two maps on frames x 577 rows and pooling give.
+
+        Args:
+            states: [batch, frames, states per frame, tower's width].
+            pool_first: the order above; else the order of the published code.
+
+        Returns:
+            [batch, frames + states per frame, hidden].
+        """
         if not pool_first:
             return pool(self.adaptor(self.projector(states)))
         rows = pool(self.projector.activated(states))
