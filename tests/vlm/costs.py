@@ -133,6 +133,7 @@ class MadeTarget:
         self.decoder = SimpleNamespace(
             longest=lambda prefix: max_positions, vocabulary=500, depth=2, keeps=(),
             config=SimpleNamespace(_attn_implementation="sdpa"),
+            synchronise=lambda: None,
         )  # fmt: skip
         self.model = SimpleNamespace(
             config=SimpleNamespace(

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.yaml_file import yaml_text
 from crossdraft.vlm.model_spec import ROLES, TEMPLATES, keys_of
 from crossdraft.vlm.pair import ModelPair, shipped_pairs
 
@@ -238,7 +238,7 @@ def test_what_is_shown_reads_back(
     tmp_path_factory: pytest.TempPathFactory, keys: dict[str, Any]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "pair.yaml"
-    path.write_text(yaml.safe_dump(keys), encoding="utf-8")
+    path.write_text(yaml_text(keys), encoding="utf-8")
     pair = ModelPair.read(path)
     assert pair.to_json() == keys
     path.write_text(pair.to_yaml(), encoding="utf-8")
