@@ -110,6 +110,12 @@ class SessionMachine(RuleBasedStateMachine):
         if not DRAFTABLE <= token < VOCAB:
             self.pick(who).extend(token, tree)
 
+    @rule(who=WHO, tokens=st.lists(TOKENS | st.integers(-1, VOCAB), max_size=5))
+    def read(self, who: int, tokens: list[int]) -> None:
+        """Read a block; refused before a question, while a tree waits, and past the vocabulary."""
+        if not any(DRAFTABLE <= token < VOCAB for token in tokens):
+            self.pick(who).read(tokens)
+
     @rule(who=WHO, path=st.lists(st.integers(-1, 6), max_size=3))
     def keep(self, who: int, path: list[int]) -> None:
         """Keep what may be a path."""

@@ -146,6 +146,27 @@ class Shadow:
             self.last = tree
             self._compare(step, tree)
 
+    def read(self, tokens: Sequence[int]) -> None:
+        """Read, or see the call refused."""
+        wrong: list[type[Exception]] = []
+        if self.question is None or self.waiting:
+            wrong.append(RuntimeError)
+        if not tokens or not all(0 <= token < VOCAB for token in tokens):
+            wrong.append(ValueError)
+        if not self._fits(len(tokens)):
+            wrong.append(InputError)
+        step = self._call(lambda: self.session.read(tokens), wrong)
+        if step is not None:
+            assert self.question is not None
+            oracle = self.asked.oracle(self.question)
+            answers = [(*self.answer, *tokens[: i + 1]) for i in range(len(tokens))]
+            rows = [oracle.row(answer) for answer in reversed(answers)][::-1]
+            assert_rows(step, rows, self.setting.layers)
+            self.answer += tokens
+            self.last = DraftTree.empty()
+            self.steps.append((step, [tensor.clone() for tensor in _tensors(step)]))
+            self.check()
+
     def keep(self, path: Sequence[int]) -> None:
         """Keep, or see the call refused."""
         wrong: list[type[Exception]] = []

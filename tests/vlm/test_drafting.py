@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from functools import cache
 from typing import Any
 
@@ -71,7 +72,8 @@ def test_own_answer_ends_behind_its_end_token_at_the_limit_and_with_the_room() -
     ended = [one.token for one in own_answer(session, prompt, 12, frozenset({end}))]
     assert ended == tokens[: tokens.index(end) + 1]
     session, prompt = asked()
-    assert list(own_answer(session, prompt, 0, frozenset())) == []
+    with pytest.raises(ValueError, match="max_new_tokens 0"):
+        own_answer(session, prompt, 0, frozenset())
     small = Target(llama(seed=3, max_position_embeddings=len(PROMPT) + 3))
     session = small.open(prompt).fork()
     # The last position is read for the token behind it.
@@ -144,6 +146,56 @@ def test_unknown_ids_and_too_long_answers_are_refused_and_leave_it_usable() -> N
         follower.follow([5] * 600)
     follower.follow([5, 6, 7])
     assert (follower.states - fresh([5, 6, 7])[0]).abs().max() < EXACT
+
+
+def test_ids_that_are_never_drafted_can_be_followed() -> None:
+    prompt = Prompt(PROMPT, 0)
+    follower = Follower(Target(llama(seed=3), draftable=50).open(prompt).fork(), prompt)
+    follower.follow([60, 61, 7])
+    assert (follower.states - fresh([60, 61, 7])[0]).abs().max() < EXACT
+    assert torch.equal(follower.state, follower.states[-1])
+
+
+@pytest.mark.parametrize("moment", ["read", "rollback", "rows"])
+def test_an_interrupt_leaves_it_usable(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, prompt = asked()
+    follower = Follower(session, prompt)
+    follower.follow([5, 6, 7])
+    with monkeypatch.context() as patch:
+        _interrupt(patch, session, follower, moment)
+        with pytest.raises(KeyboardInterrupt):
+            follower.follow([5, 8, 9, 10])
+    for answer in ([5, 8, 9, 10, 11], [5, 8], [5, 6, 7]):
+        follower.follow(answer)
+        assert follower.tokens == tuple(answer)
+        assert (follower.states - fresh(answer)[0]).abs().max() < EXACT
+
+
+def _interrupt(patch: Any, session: Any, follower: Any, moment: str) -> None:
+    """Interrupt right behind a call on the session, or before the rows are forgotten."""
+    if moment == "rows":
+        patch.setattr(follower, "_forget", lambda count: _stop())
+        return
+    call = getattr(session, moment)
+
+    def called(*given: Any) -> None:
+        call(*given)
+        _stop()
+
+    patch.setattr(session, moment, called)
+
+
+def _stop() -> None:
+    raise KeyboardInterrupt
+
+
+def test_arrivals_count_from_the_call_and_refusals_come_with_it() -> None:
+    session, prompt = asked()
+    arrivals = own_answer(session, prompt, 2, frozenset())
+    time.sleep(0.05)
+    assert next(arrivals).arrival_ms >= 50
+    with pytest.raises(RuntimeError, match="asked here before"):
+        own_answer(session, prompt, 2, frozenset())
 
 
 def test_behind_a_picture_too() -> None:

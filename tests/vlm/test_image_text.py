@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from crossdraft.base.errors import InputError
-from crossdraft.vlm.image_text import picture_ids, prompt_from
-from crossdraft.vlm.prompt import Prompt
+from crossdraft.scenes.scene import Scene
+from crossdraft.vlm.image_text import picture_ids, prompt_from, same_picture
+from crossdraft.vlm.prompt import PictureOf, Prompt
 from crossdraft.vlm.target import Target
 from tests.vlm.models import VIDEO, llama, scene_of, video_llava
 from tests.vlm.test_decoder import PROMPT
@@ -112,3 +115,35 @@ def test_padding_is_refused() -> None:
     outputs["attention_mask"][0, 0] = 0
     with pytest.raises(InputError, match="padded"):
         Target(model).open(Target(model).prompt_of(outputs))
+
+
+class _Builder:
+    """Prompts of any scene, all with the same ids."""
+
+    def prompt(self, scene: Any) -> Prompt:
+        return Prompt((1, 90, 2), 2, PictureOf(self.inputs, scene))
+
+    def inputs(self, scene: Any) -> dict[str, Tensor]:
+        return {"pixels": torch.zeros(1)}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("a.npy", "a.npy", True),
+        ("a.npy", "b.npy", False),
+        ("a.npy", Path("a.npy"), False),
+        (np.zeros((2, 3)), np.zeros((2, 3)), True),
+        (np.zeros((2, 3)), np.ones((2, 3)), False),
+        (np.zeros((2, 3)), torch.zeros(2, 3), True),
+        ([np.zeros(2), np.zeros(3)], [np.zeros(2), np.zeros(3)], True),
+        ([np.zeros(2), np.zeros(3)], [np.zeros(2)], False),
+        (Scene("a", 1, Path()), Scene("a", 1, Path()), True),
+        (Scene("a", 1, Path()), Scene("a", 2, Path()), False),
+    ],
+)
+def test_prompts_of_a_builder_show_the_scene_that_it_was_given(
+    one: Any, other: Any, same: bool
+) -> None:
+    prompts = [_Builder().prompt(scene) for scene in (one, other)]
+    assert same_picture(prompts[0].inputs, prompts[1].inputs) is same

@@ -180,13 +180,29 @@ def test_models_that_share_a_tokenizer() -> None:
     counts = (shared.shares.source, shared.shares.same_id, shared.shares.missing)
     assert counts == (size, size, 0)
     said = (5, 1, 300, 2)
-    assert shared.translate(said, closed=False) == Translated(said, (0, 1, 2, 3))
+    assert shared.translate(said, closed=False) == Translated((5, 300, 2), (0, 2, 3))
+    assert shared.translate([5, 2, 6, 2], closed=True) == Translated((5, 2), (0, 1))
+    assert shared.translate([-1, 5, size, 6], closed=True) == Translated((5, 6), (1, 3))
     back = TokenizerBridge(
         wrapped(llama_tokenizer()), llama(), source_vocab=size + 64, target_vocab=size
     )
     assert back.identical
     assert back.shares.missing == 3, "the placeholders"
     assert back.translate([5, size + 1, 6], closed=True) == Translated((5, 6), (0, 2))
+
+
+def test_rows_that_no_token_has_are_not_the_placeholders_of_the_other() -> None:
+    size = len(llama())
+    both = TokenizerBridge(
+        llama(), wrapped(llama_tokenizer()), source_vocab=size + 64, target_vocab=size + 64
+    )
+    assert both.identical
+    assert both.translate([5, size, size + 1, size + 30, 6], closed=True).ids == (5, 6)
+
+
+def test_a_vocabulary_without_its_end() -> None:
+    cut = TokenizerBridge(byte_level(), llama(), source_vocab=1, target_vocab=len(llama()))
+    assert cut.to_target.tolist() == [-1]
 
 
 def test_one_other_piece_or_another_end_is_another_tokenizer() -> None:

@@ -79,9 +79,8 @@ def answer_plainly(
     prompt = _prompt(model, scene, question)
     session = model.open(prompt, spans=spans)
     tokens, arrival_ms = [], []
-    for arrival in own_answer(
-        session, prompt, max_new_tokens, model.eos_ids, origin_ms=spans.origin_ms
-    ):
+    arrivals = own_answer(session, prompt, max_new_tokens, model.eos_ids, origin_ms=spans.origin_ms)
+    for arrival in arrivals:
         tokens.append(arrival.token)
         arrival_ms.append(arrival.arrival_ms)
         on_token(arrival.token)

@@ -101,18 +101,19 @@ class CausalSession(Session):
         if self._state.prompt is not None:
             raise RuntimeError("a question was asked here before; ask it of a fork")
         prompt = self._target.follow(question, self._scene, self._picture)
-        return self._pass(prompt.question, tail, "prefill", len(prompt.question))
+        return self._pass(prompt.question, tail, "prefill", len(prompt.question), 1)
 
     def extend(self, token: int, tree: DraftTree = _NONE) -> Step:
         """See `Session.extend`."""
-        if self._state.prompt is None:
-            raise RuntimeError("no question was asked yet")
-        if self._state.tree:
-            raise RuntimeError("the last tree waits for keep")
-        token = index(token)
-        if not 0 <= token < self._target.decoder.vocabulary:
-            raise ValueError(f"token {token} of {self._target.decoder.vocabulary} ids")
-        return self._pass((token,), tree, "decode", self._state.prompt)
+        prompt = self._asked()
+        return self._pass(self._known([token]), tree, "decode", prompt, 1)
+
+    def read(self, tokens: Sequence[int]) -> Step:
+        """See `Session.read`."""
+        prompt = self._asked()
+        if not len(tokens):
+            raise ValueError("no tokens to read")
+        return self._pass(self._known(tokens), _NONE, "decode", prompt, len(tokens))
 
     def keep(self, path: Sequence[int]) -> None:
         """See `Session.keep`."""
@@ -158,8 +159,30 @@ class CausalSession(Session):
             self._target, self._picture, prompts, max_new_tokens, states, self._spans
         )
 
-    def _pass(self, tokens: Sequence[int], tree: DraftTree, stage: str, prompt: int) -> Step:
-        """Run tokens and a tree behind what is committed; commit the tokens."""
+    def _asked(self) -> int:
+        """Length of the prompt behind the picture, where a token may follow now."""
+        if self._state.prompt is None:
+            raise RuntimeError("no question was asked yet")
+        if self._state.tree:
+            raise RuntimeError("the last tree waits for keep")
+        return self._state.prompt
+
+    def _known(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        """The ids, all of which can be embedded."""
+        ids = tuple(index(token) for token in tokens)
+        for token in ids:
+            if not 0 <= token < self._target.decoder.vocabulary:
+                raise ValueError(f"token {token} of {self._target.decoder.vocabulary} ids")
+        return ids
+
+    def _pass(
+        self, tokens: Sequence[int], tree: DraftTree, stage: str, prompt: int, rows: int
+    ) -> Step:
+        """Run tokens and a tree behind what is committed; commit the tokens.
+
+        Args:
+            rows: of the tokens that are wanted, the last ones.
+        """
         if not (allowed := self._target.may_draft(tree.tokens)).all():
             never = tree.tokens[~allowed].tolist()
             raise ValueError(f"ids {never} are never drafted; prune them with tree.pruned")
@@ -167,10 +190,10 @@ class CausalSession(Session):
         self._cache.truncate(self._committed)
         block = Block.of(tokens, tree)
         with self._stage(stage), torch.no_grad():
-            rows = self._target.run(block, self._picture, self._cache, last=1 + len(tree))
-            logits = self._target.decoder.logits(rows.hidden)
+            found = self._target.run(block, self._picture, self._cache, last=rows + len(tree))
+            logits = self._target.decoder.logits(found.hidden)
         self._state = _State((*self._state.tokens, *tokens), prompt, tree)
-        return Step(logits, rows.hidden, rows.layers)
+        return Step(logits, found.hidden, found.layers)
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

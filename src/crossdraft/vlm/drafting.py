@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from crossdraft.base.clock import now_ms
-from crossdraft.base.tree import DraftTree
 from crossdraft.vlm.prompt import Prompt
-from crossdraft.vlm.session import Session
+from crossdraft.vlm.session import Session, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,23 +42,31 @@ def own_answer(
     *,
     origin_ms: float | None = None,
 ) -> Iterator[Arrival]:
-    """The model's own greedy answer as it comes.
+    """Ask, and give the model's own greedy answer as it comes.
 
     Ends behind a token of `eos_ids`, which still arrives, at `max_new_tokens`, or where the model
-    can read no further.
+    can read no further. Each token is computed when it is asked for, so an arrival counts what
+    the caller has done meanwhile.
 
     Args:
         session: that nobody has asked yet.
-        origin_ms: moment that arrivals count from; the call by default.
+        max_new_tokens: 1 or more.
+        origin_ms: moment that arrivals count from, by `now_ms`; the call by default.
 
     Raises:
         InputError: as `Session.ask`.
+        ValueError: not one token may be said.
     """
     origin_ms = now_ms() if origin_ms is None else origin_ms
     if max_new_tokens < 1:
-        return
-    step = session.ask(question)
-    for left in reversed(range(max_new_tokens)):
+        raise ValueError(f"max_new_tokens {max_new_tokens}")
+    return _arrivals(session, session.ask(question), max_new_tokens, eos_ids, origin_ms)
+
+
+def _arrivals(
+    session: Session, step: Step, count: int, eos_ids: frozenset[int], origin_ms: float
+) -> Iterator[Arrival]:
+    for left in reversed(range(count)):
         # The id crosses to the host here, so the work of a GPU is done when it arrives.
         token = int(step.logits[0].argmax())
         yield Arrival(token, step.hidden[0], now_ms() - origin_ms)
@@ -71,6 +78,8 @@ def own_answer(
 class Follower:
     """A model that reads along while another one answers.
 
+    Keeps the states and logits of every token that it has read.
+
     Args:
         session: that nobody has asked yet; belongs to the follower from here on.
         question: what both were asked.
@@ -81,19 +90,24 @@ class Follower:
 
     def __init__(self, session: Session, question: str | Prompt) -> None:
         self._session = session
-        self._tokens: list[int] = []
         self._steps = [session.ask(question)]
+        self._prompt = len(session.tokens)
 
     @property
     def tokens(self) -> tuple[int, ...]:
         """What has been read of the answer."""
-        return tuple(self._tokens)
+        return self._session.tokens[self._prompt :]
 
     @property
     def states(self) -> Tensor:
         """[len(tokens) + 1, hidden]: state t has read the answer's first t tokens and speaks about
-        token t."""
+        token t. Copied together anew at each call."""
         return torch.cat([step.hidden for step in self._steps])
+
+    @property
+    def state(self) -> Tensor:
+        """[hidden], the last of the states."""
+        return self._steps[-1].hidden[-1]
 
     @property
     def logits(self) -> Tensor:
@@ -103,33 +117,35 @@ class Follower:
     def follow(self, answer: Sequence[int]) -> None:
         """Have read exactly `answer`, at the price of one pass over what is new in it.
 
-        Tokens that were read before and differ from it are rolled back. Called with one token more
-        each time, it drafts; called with what the target accepted, it catches up.
+        Tokens that were read before and differ from it are forgotten first, and stay forgotten
+        where the rest is refused. Called with one token more each time, it drafts; called with
+        what the target accepted, it catches up.
 
         Raises:
             InputError: more tokens than the model or its cache can hold.
             ValueError: ids that this model does not know.
         """
         answer = [int(token) for token in answer]
+        # An interrupt may have come between a pass and its rows.
+        read = self.tokens[: self._rows - 1]
         common = 0
-        for read, said in zip(self._tokens, answer, strict=False):
-            if read != said:
+        for mine, theirs in zip(read, answer, strict=False):
+            if mine != theirs:
                 break
             common += 1
-        self._forget(len(self._tokens) - common)
+        self._session.rollback(len(self.tokens) - common)
+        self._forget(self._rows - 1 - common)
         if new := answer[common:]:
-            step = self._session.extend(new[0], DraftTree.chain(new[1:]))
-            self._session.keep(range(len(new) - 1))
-            self._tokens += new
-            self._steps.append(step)
+            self._steps.append(self._session.read(new))
+
+    @property
+    def _rows(self) -> int:
+        return sum(len(step.hidden) for step in self._steps)
 
     def _forget(self, count: int) -> None:
-        """Drop the last tokens and their rows."""
-        self._session.rollback(count)
-        del self._tokens[len(self._tokens) - count :]
+        """Drop the last rows."""
         while count:
             last = self._steps.pop()
-            rows = len(last.hidden)
-            if rows > count:
+            if (rows := len(last.hidden)) > count:
                 self._steps.append(last.kept(range(rows - count - 1)))
             count -= min(rows, count)

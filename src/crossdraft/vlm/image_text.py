@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crossdraft.base.errors import InputError
-from crossdraft.vlm.prompt import Inputs, Prompt
+from crossdraft.vlm.prompt import Inputs, PictureOf, Prompt
 
 #: Fields under which configurations name the ids that stand for pictures, sound or events.
 _SLOTS = (
@@ -100,7 +100,10 @@ def prompt_from(outputs: Mapping[str, Any], config: Any) -> Prompt:
 
 
 def same_picture(one: Inputs, other: Inputs) -> bool:
-    """Whether two prompts show the same picture, where both brought it along."""
+    """Whether two prompts show the same picture, as far as they say: the tensors that they brought
+    along, or the scenes that their builder was given."""
+    if isinstance(one, PictureOf) and isinstance(other, PictureOf):
+        return _same_scene(one.scene, other.scene)
     if one is other or not (isinstance(one, Outputs) and isinstance(other, Outputs)):
         return True
     # What belongs to the ids differs in length with the question.
@@ -111,6 +114,17 @@ def same_picture(one: Inputs, other: Inputs) -> bool:
     return mine.keys() == its.keys() and all(
         mine[name] is its[name] or torch.equal(mine[name], its[name]) for name in mine
     )
+
+
+def _same_scene(one: Any, other: Any) -> bool:
+    """Whether two scenes are one: arrays by their values, everything else as it compares."""
+    if one is other:
+        return True
+    if isinstance(one, np.ndarray | Tensor) and isinstance(other, np.ndarray | Tensor):
+        return np.array_equal(np.asarray(one), np.asarray(other))
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same_scene, one, other))
+    return type(one) is type(other) and bool(one == other)
 
 
 def _tensor(name: str, value: Any) -> Tensor:

@@ -21,6 +21,23 @@ from crossdraft.base.errors import InputError
 Inputs = Callable[[], Mapping[str, Tensor]]
 
 
+@dataclass(frozen=True, eq=False)
+class PictureOf:
+    """Inputs that a prompt builder makes of a scene.
+
+    Attributes:
+        make: the builder's way from a scene to inputs.
+        scene: what the builder was given.
+    """
+
+    make: Callable[[Any], Mapping[str, Tensor]]
+    scene: Any
+
+    def __call__(self) -> Mapping[str, Tensor]:
+        """Read the scene."""
+        return self.make(self.scene)
+
+
 def no_inputs() -> Mapping[str, Tensor]:
     """Inputs of a prompt without a picture."""
     return {}

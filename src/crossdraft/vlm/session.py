@@ -4,6 +4,7 @@
     child = session.fork()                   # free; any number of them
     step = child.ask(question, tail)         # row 0: the last prompt token, then the tail's nodes
     child.keep(path)                         # these nodes are the answer now
+    step = child.read(tokens)                # and these, whoever said them; a row for each
     step = child.extend(token, tree)         # row 0: `token`, then the tree's nodes
     child.rollback(2)                        # the last two committed tokens never were
 
@@ -109,6 +110,19 @@ class Session(Protocol):
             RuntimeError: no question was asked, or the last tree still waits for `keep`.
             InputError: the sequence would be longer than the cache or the model can hold.
             ValueError: the tree holds ids that must not be drafted.
+        """
+        ...
+
+    def read(self, tokens: Sequence[int]) -> Step:
+        """One pass over tokens that are all committed: what somebody else has said.
+
+        Returns:
+            One row per token; row i has read tokens up to `tokens[i]`.
+
+        Raises:
+            RuntimeError: as `extend`.
+            InputError: as `extend`.
+            ValueError: no tokens, or ids that the model does not know.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 #: What a tokenizer gives for bytes that are no whole character yet.
@@ -21,15 +22,20 @@ class TextStream:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._tokens: list[int] = []
-        self._said = ""
+        #: Where the tokens begin that were given with the last piece, and where they end.
+        self._window = self._read = 0
         added = tokenizer.added_tokens_decoder.items()
         self._special = {token for token, content in added if content.special}
 
     @property
     def text(self) -> str:
         """Of all tokens so far, special ones left out."""
+        return self.whole(self._tokens)
+
+    def whole(self, tokens: Sequence[int]) -> str:
+        """The text of a whole answer, special tokens left out."""
         text: str = self._tokenizer.decode(
-            self._tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
 
@@ -39,11 +45,18 @@ class TextStream:
         piece = self._tokenizer.convert_ids_to_tokens(token) or ""
         if token in self._special or _BYTE.fullmatch(piece):
             return ""
-        settled = self.text.rstrip(_INCOMPLETE)
-        new = settled.removeprefix(self._said)
-        self._said = settled
+        new = self._waiting()
+        if new.endswith(_INCOMPLETE):
+            return ""
+        self._window, self._read = self._read, len(self._tokens)
         return new
 
     def close(self) -> str:
         """What was still waiting."""
-        return self.text.removeprefix(self._said)
+        return self._waiting()
+
+    def _waiting(self) -> str:
+        """What the tokens behind the last piece add. Decoded with that piece, because a text
+        begins otherwise than it goes on."""
+        before = self.whole(self._tokens[self._window : self._read])
+        return self.whole(self._tokens[self._window :])[len(before) :]

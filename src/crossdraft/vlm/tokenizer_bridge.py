@@ -99,16 +99,26 @@ class TokenizerBridge:
             tokens: of the source, from the answer's first on.
             closed: there will be no more; else the last word is held back.
         """
-        if self.identical:
-            places = [i for i, token in enumerate(tokens) if 0 <= token < len(self._target)]
-            return Translated(tuple(int(tokens[i]) for i in places), tuple(places))
         end = next((i for i, token in enumerate(tokens) if token == self._source_eos), None)
+        if self.identical:
+            return self._copied(tokens if end is None else tokens[: end + 1])
         closed = closed or end is not None
         text, owners = self._spelled(tokens[:end], closed)
         given, whole = self._aligned(text, owners, closed)
         if end is None or self._target_eos is None or not whole:
             return given
         return Translated((*given.ids, self._target_eos), (*given.sources, end))
+
+    def _copied(self, tokens: Sequence[int]) -> Translated:
+        """The tokens that the target has too, and the end."""
+        shared = min(len(self._source), len(self._target))
+        places = [
+            place
+            for place, token in enumerate(tokens)
+            if token == self._source_eos
+            or (0 <= token < shared and isinstance(self._source[token], bytes))
+        ]
+        return Translated(tuple(int(tokens[place]) for place in places), tuple(places))
 
     def _spelled(self, tokens: Sequence[int], closed: bool) -> tuple[str, list[int]]:
         """Text of source tokens, and for each of its bytes the place of the token that ends the
@@ -128,7 +138,7 @@ class TokenizerBridge:
         all of it."""
         raw, row = text.encode(), self._encoded(text)
         settled = len(raw) if closed or not raw else self._settled(text)
-        if settled and self._spells(row[0]).startswith(b" ") and not raw.startswith(b" "):
+        if settled and row and self._spells(row[0]).startswith(b" ") and not raw.startswith(b" "):
             # The space that the tokenizer put before the text arrives with what follows it.
             raw, owners, settled = b" " + raw, [owners[0], *owners], settled + 1
         ids: list[int] = []
@@ -177,7 +187,8 @@ class TokenizerBridge:
             if piece is not None:
                 same = i < len(self._target) and self._target[i] == piece
                 found[i] = i if same else known.get(piece, -1)
-        if self._source_eos is not None and self._target_eos is not None:
+        ends = self._source_eos, self._target_eos
+        if None not in ends and self._source_eos < len(found):
             found[self._source_eos] = self._target_eos
         return found
 

@@ -31,7 +31,7 @@ from crossdraft.vlm.load_model import load_model
 from crossdraft.vlm.pixel_settings import PixelSettings
 from crossdraft.vlm.pixels import preprocess
 from crossdraft.vlm.precision import Precision
-from crossdraft.vlm.prompt import Prompt
+from crossdraft.vlm.prompt import PictureOf, Prompt
 from crossdraft.vlm.prompt_text import load_tokenizer, plain_question, small_files, tokenised
 from crossdraft.vlm.quiet import quiet
 from crossdraft.vlm.target import Target
@@ -125,7 +125,7 @@ class VideoLlavaPrompts:
         self._check_scene(scene)
         ids = self._ids(question)
         cut = len(ids) - ids[::-1].index(self._video_id)
-        return Prompt(ids, cut, lambda: self._inputs(scene))
+        return Prompt(ids, cut, PictureOf(self._inputs, scene))
 
     def frames_of(self, scene: Scene | Path | str) -> VideoFrames:
         """The frames that a prompt about this scene shows, with their numbers and times.

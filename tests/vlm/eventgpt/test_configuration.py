@@ -59,7 +59,21 @@ def test_the_configuration_survives_saving(tmp_path: Path) -> None:
     assert again.mm_visual_tower == "clip"
 
 
-@pytest.mark.parametrize("named", [None, "", 7, "no/such", "/no/such/folder"])
+def test_the_tower_beside_the_checkpoint_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_eventgpt(tmp_path / "e")
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert tower_folder("clip", folder) == folder / "clip"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [None, "", 7, "no/such", "/no/such/folder", "~nobody/x", "x" * 5000, "a\0b"],
+    ids=range(8),
+)
 def test_a_tower_that_is_nowhere(named: object, tmp_path: Path) -> None:
     assert tower_folder(named, tmp_path) is None
 

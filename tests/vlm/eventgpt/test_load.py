@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ QUESTION = "What is in this scene?"
 def test_a_session_equals_generate(tmp_path: Path) -> None:
     target = load_eventgpt(write_eventgpt(tmp_path / "e"), dtype=torch.float64)
     prompt = target.prompt(FRAMES, QUESTION)
+    assert target.prompts.device == target.device  # type: ignore[union-attr]
     session = target.open(FRAMES)
     arrivals = list(own_answer(session.fork(), QUESTION, 16, target.eos_ids))
     pixels = prompt.inputs()["pixel_values"].double()
@@ -42,6 +44,16 @@ def test_a_session_equals_generate(tmp_path: Path) -> None:
     other = target.open(FRAMES[::-1].copy()).fork().ask(QUESTION)
     assert not torch.equal(other.hidden[0], arrivals[0].state)
     assert {span.name for span in session.spans.spans} == {"read", "vision", "prefill", "decode"}
+
+
+def test_a_session_answers_about_its_own_scene_only(tmp_path: Path) -> None:
+    target = load_eventgpt(write_eventgpt(tmp_path / "e"))
+    one, other = (target.prompt(scene, QUESTION) for scene in (FRAMES, FRAMES[::-1].copy()))
+    assert one.hash == other.hash
+    with pytest.raises(InputError, match="another picture of the same size"):
+        target.open(one).fork().ask(other)
+    again = target.prompt(FRAMES.copy(), "And now?")
+    assert target.open(one).fork().ask(again).logits.isfinite().all()
 
 
 def test_the_first_of_five_frames_alone(tmp_path: Path) -> None:
@@ -65,6 +77,15 @@ def test_a_tower_that_the_checkpoint_lacks_comes_from_a_clip(tmp_path: Path) -> 
     filled, expected = load_eventgpt(bare, tower=tmp_path / "clip"), load_eventgpt(whole)
     for name, tensor in expected.model.state_dict().items():
         assert torch.equal(tensor, filled.model.state_dict()[name]), name
+    assert type(filled.model) is type(expected.model)
+    filled.model.save_pretrained(tmp_path / "saved")
+    (tmp_path / "clip").rename(tmp_path / "saved" / "clip")
+    shutil.copy(bare / "clip" / "preprocessor_config.json", tmp_path / "saved")
+    again: Any = load_eventgpt(tmp_path / "saved")
+    prompt = again.prompts.of_ids(FRAMES, [1, -200, 5])
+    logits = [one.open(prompt).ask(prompt).logits for one in (again, expected)]
+    # Tensors lie otherwise in memory, and the last digit of a product with them.
+    assert torch.allclose(*logits, atol=1e-5)
 
 
 def test_a_checkpoints_own_tower_is_never_replaced(tmp_path: Path) -> None:

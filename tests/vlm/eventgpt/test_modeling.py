@@ -3,12 +3,19 @@ adaptor twice unnoticed."""
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    LlamaForCausalLM,
+)
 
 from crossdraft.vlm.eventgpt.configuration import ARCHITECTURE, EventGPTConfig
 from crossdraft.vlm.eventgpt.conversion import RENAMED
@@ -156,18 +163,6 @@ def test_a_saved_model_has_the_published_layout(tmp_path: Path) -> None:
         assert torch.equal(tensor, again.state_dict()[name])
 
 
-@torch.no_grad()
-def test_the_fused_map_follows_its_weights(tmp_path: Path) -> None:
-    body = _load(write_eventgpt(tmp_path / "e")).model
-    pixels = torch.randn(1, FRAMES, 3, 28, 28, generator=torch.Generator().manual_seed(0))
-    before = body.event_features(pixels)
-    first = body.fused_affine()
-    assert body.fused_affine()[0] is first[0]
-    body.adaptor.weight.mul_(2)
-    assert apart(body.event_features(pixels), body.event_features(pixels, pool_first=False)) < 1e-4
-    assert apart(body.event_features(pixels), before) > 1e-2
-
-
 def test_the_order_of_pooling_is_no_matter_in_double_precision(tmp_path: Path) -> None:
     body = _load(write_eventgpt(tmp_path / "e")).model.double()
     pixels = torch.randn(2, 3, 3, 28, 28, dtype=torch.float64)
@@ -176,27 +171,70 @@ def test_the_order_of_pooling_is_no_matter_in_double_precision(tmp_path: Path) -
     assert apart(fused, body.event_features(pixels, pool_first=False)) < 1e-12
 
 
-def test_training_reaches_projector_and_adaptor_and_spares_the_tower(tmp_path: Path) -> None:
-    loaded = _load(write_eventgpt(tmp_path / "e")).requires_grad_(True)
-    pixels = torch.randn(1, FRAMES, 3, 28, 28)
-    ids = torch.tensor([[1, 5, *[-200] * 10, 300, 301]])
-    labels = torch.full_like(ids, -100)
-    labels[0, -1] = 301
-    loss = loaded(input_ids=ids, pixel_values=pixels, labels=labels).loss
-    loss.backward()
-    for part in (loaded.model.adaptor, loaded.model.projector.linear_1):
-        assert part.weight.grad is not None
-        assert part.weight.grad.abs().sum() > 0
-    assert all(weight.grad is None for weight in loaded.model.vision_tower.parameters())
+@needs_kit
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_training_reads_the_same_features(sample: str) -> None:
+    """The adaptor counts once where its weights are learnt, too."""
+    body = copy.deepcopy(model().model).requires_grad_(True)
+    pixels = reference()[f"{sample}.pixel_values"][None]
+    gradients = []
+    for pool_first in (True, False):
+        body.zero_grad()
+        features = body.event_features(pixels, pool_first=pool_first)
+        assert apart(features[0], reference()[f"{sample}.event_features"]) < FEATURES
+        (features * torch.linspace(-1, 1, features.shape[-1])).mean().backward()
+        learnt = (body.adaptor, body.projector.linear_1, body.projector.linear_2)
+        gradients.append([layer.weight.grad.clone() for layer in learnt])
+    for one, other in zip(*gradients, strict=True):
+        assert one.abs().max() > 0
+        assert apart(one, other) < 1e-3 * one.abs().max()
+    assert all(weight.grad is None for weight in body.vision_tower.parameters())
+
+
+def test_the_loss_is_that_of_a_llama(tmp_path: Path) -> None:
+    loaded: Any = _load(write_eventgpt(tmp_path / "e"))
+    llama = LlamaForCausalLM(loaded.config)
+    llama.model, llama.lm_head = loaded.model.language_model, loaded.lm_head
+    ids = torch.tensor([[1, 5, 300, 301, 302]])
+    for options in ({}, {"num_items_in_batch": 30}):
+        expected = llama(input_ids=ids, labels=ids, **options).loss
+        assert torch.equal(loaded(input_ids=ids, labels=ids, **options).loss, expected)
+
+
+def test_outputs_as_transformers_models_give_them(tmp_path: Path) -> None:
+    loaded: Any = _load(write_eventgpt(tmp_path / "e"))
+    ids = torch.tensor([[1, 5, 300, 301, 302]])
+    whole = loaded(input_ids=ids)
+    assert torch.equal(loaded(input_ids=ids, return_dict=False)[0], whole.logits)
+    assert apart(loaded(input_ids=ids, logits_to_keep=2).logits, whole.logits[:, -2:]) < LOGITS
+    embedded = loaded.get_input_embeddings()(ids)
+    assert torch.equal(loaded(inputs_embeds=embedded).logits, whole.logits)
+
+
+def test_every_auto_class_knows_it(tmp_path: Path) -> None:
+    folder = write_eventgpt(tmp_path / "e")
+    loaded = _load(folder)
+    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText):
+        found = auto.from_pretrained(folder, local_files_only=True)
+        assert isinstance(found, EventGPTForConditionalGeneration)
+        assert torch.equal(found.model.adaptor.weight, loaded.model.adaptor.weight)
+    assert AutoConfig.from_pretrained(folder).vision_config.hidden_size == 32
 
 
 def test_slots_and_events_must_agree(tmp_path: Path) -> None:
     body = _load(write_eventgpt(tmp_path / "e")).model
-    pixels = torch.zeros(1, FRAMES, 3, 28, 28)
+    pixels = torch.zeros(2, FRAMES, 3, 28, 28)
     with pytest.raises(ValueError, match="9 event slots for 10 rows of events"):
-        body.embed(torch.tensor([[1, *[-200] * 9, 5]]), pixels)
+        body.embed(torch.tensor([[1, *[-200] * 9, 5]]), pixels[:1])
+    uneven = [[1, *[-200] * 9, 5, 6], [1, *[-200] * 11]]
+    with pytest.raises(ValueError, match="9 event slots for 10 rows"):
+        body.embed(torch.tensor(uneven), pixels)
+    with pytest.raises(ValueError, match="10 event slots for 0 rows"):
+        body.embed(torch.tensor([[1, *[-200] * 10, 5]]), None)
     with pytest.raises(ValueError, match="either input_ids or inputs_embeds"):
         body(pixel_values=pixels)
+    with pytest.raises(ValueError, match="beside inputs_embeds"):
+        body(inputs_embeds=torch.zeros(1, 3, 64), pixel_values=pixels)
 
 
 def _load(folder: Path) -> EventGPTForConditionalGeneration:

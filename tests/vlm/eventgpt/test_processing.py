@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from crossdraft.base.errors import InputError
@@ -32,7 +32,7 @@ from crossdraft.vlm.prompt_text import load_tokenizer
 from tests.scenes.event_files import START_US, made_stream, stream_at, write_dsec
 from tests.vlm.eventgpt.parity import EVENTS, KIT, SAMPLES, expanded, frames, meta, needs_kit
 from tests.vlm.eventgpt.parity import reference as official_tensors
-from tests.vlm.eventgpt_folder import event_tokenizer, write_eventgpt
+from tests.vlm.eventgpt_folder import event_tokenizer, tiny_config, write_eventgpt
 from tests.vlm.video_llava_folder import IMAGE_SIZE, write_video_llava
 
 SLOT, SLOTS = -200, 5 + 5
@@ -182,6 +182,19 @@ def test_it_begins_once_without_tokenizer_config(tmp_path: Path, prompts: EventG
     assert again(event_frames(), "the car").ids == prompts(event_frames(), "the car").ids
 
 
+def test_a_tokenizer_that_begins_nothing_loses_no_token(
+    folder: Path, prompts: EventGPTPrompts
+) -> None:
+    """Nothing is dropped of the second half but a begin token."""
+    bare = event_tokenizer()
+    bare.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    again = EventGPTPrompts(
+        wrapped(bare), tiny_config(folder), prompts.settings, render=prompts.render
+    )
+    ids = again(event_frames(), "the car").ids
+    assert ids == prompts(event_frames(), "the car").ids[1:]
+
+
 def test_the_target_tokenizer_serves_as_well(tmp_path: Path, prompts: EventGPTPrompts) -> None:
     folder = write_eventgpt(tmp_path / "e", tokenizer=False)
     target = write_video_llava(tmp_path / "v")
@@ -202,7 +215,7 @@ def test_ids_instead_of_a_question(tmp_path: Path, prompts: EventGPTPrompts) -> 
     assert torch.equal(prompt.inputs()["pixel_values"], text.inputs()["pixel_values"])
     with pytest.raises(InputError, match="has no tokenizer") as refused:
         bare(event_frames(), "What?")
-    assert "tokenizer=FOLDER" in str(refused.value)
+    assert "drafter.tokenizer" in str(refused.value)
 
 
 @pytest.mark.parametrize(("ids", "found"), [([1, 5], "0 places"), ([1, SLOT, 4, SLOT], "2 places")])

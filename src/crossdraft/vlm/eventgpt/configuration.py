@@ -61,13 +61,23 @@ class EventGPTConfig(LlamaConfig):  # type: ignore[no-untyped-call]
     def get_config_dict(
         cls, pretrained_model_name_or_path: Any, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """transformers' hook: config.json, with the tower's configuration beside it."""
+        """config.json with the tower's configuration beside it, when this class reads it."""
         values, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        if "vision_config" not in values:
-            tower = tower_folder(values.get("mm_visual_tower"), pretrained_model_name_or_path)
-            if tower is not None:
-                values["vision_config"] = _tower_config(tower)
-        return values, unused
+        return _with_tower(values, pretrained_model_name_or_path), unused
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """The same where `AutoConfig` has read it."""
+        folder = kwargs.get("name_or_path") or config_dict.get("_name_or_path")
+        return super().from_dict(_with_tower(config_dict, folder), **kwargs)
+
+
+def _with_tower(values: dict[str, Any], folder: Any) -> dict[str, Any]:
+    """Fields of config.json, with those of the tower that it names."""
+    tower = None
+    if values.get("vision_config") is None and folder:
+        tower = tower_folder(values.get("mm_visual_tower"), folder)
+    return values if tower is None else {**values, "vision_config": _tower_config(tower)}
 
 
 def tower_folder(named: Any, folder: Path | str) -> Path | None:
@@ -79,13 +89,13 @@ def tower_folder(named: Any, folder: Path | str) -> Path | None:
     """
     if not isinstance(named, str) or not named:
         return None
-    for place in (Path(folder) / named, Path(named).expanduser()):
-        if (place / "config.json").is_file():
-            return place
     try:
+        for place in (Path(folder) / named, Path(named).expanduser()):
+            if (place / "config.json").is_file():
+                return place
         return find(named)
-    except InputError:
-        return None
+    except (InputError, OSError, RuntimeError, ValueError):
+        return None  # a path of another machine may be anything here
 
 
 def _tower_config(folder: Path) -> dict[str, Any]:

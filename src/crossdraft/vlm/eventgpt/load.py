@@ -71,8 +71,8 @@ def load_eventgpt(
     model = load_model(place, kind, architectures=names, dtype=dtype, device=device)
     if tower is not None:
         _fill_tower(model, find(tower))
-    with torch.no_grad():
-        model.model.fused_affine()
+        model.__class__ = EventGPTForConditionalGeneration  # whole now, and saved under that name
+    model.model.fuse()
     target = Target(model, prompts, **target_options)
     prompts.device = target.device
     return target

@@ -12,12 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoModel, CLIPVisionModel, LlamaModel, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    CLIPVisionModel,
+    LlamaModel,
+    PreTrainedModel,
+)
 from transformers.generation.utils import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.utils.generic import can_return_tuple
 
 from crossdraft.vlm.eventgpt import conversion  # noqa: F401 - transformers must know the names
 from crossdraft.vlm.eventgpt.configuration import EventGPTConfig
+from crossdraft.vlm.eventgpt.fused_affine import FusedAffine
 
 
 def pool(states: Tensor) -> Tensor:
@@ -76,7 +85,7 @@ class EventGPTModel(EventGPTPreTrainedModel):  # type: ignore[no-untyped-call]
         self.projector = EventProjector(config)
         self.adaptor = nn.Linear(config.hidden_size, config.hidden_size)
         self.language_model = LlamaModel(config)
-        self._fused: tuple[tuple[Any, ...], Tensor, Tensor] | None = None
+        self._fused = FusedAffine()
         self.post_init()  # type: ignore[no-untyped-call]
 
     def get_input_embeddings(self) -> nn.Module:
@@ -105,7 +114,7 @@ class EventGPTModel(EventGPTPreTrainedModel):  # type: ignore[no-untyped-call]
         """
         batch, frames = pixel_values.shape[:2]
         flat = self.tower_states(pixel_values.flatten(0, 1))
-        return self.features_of(flat.view(batch, frames, *flat.shape[1:]), pool_first=pool_first)
+        return self.features_of(flat.reshape(batch, frames, *flat.shape[1:]), pool_first=pool_first)
 
     def features_of(self, states: Tensor, *, pool_first: bool = True) -> Tensor:
         """Projector, adaptor and pooling.
@@ -123,12 +132,13 @@ class EventGPTModel(EventGPTPreTrainedModel):  # type: ignore[no-untyped-call]
         if not pool_first:
             return pool(self.adaptor(self.projector(states)))
         rows = pool(self.projector.activated(states))
-        if torch.is_grad_enabled() and any(
-            weight.requires_grad for weight in self._affine_weights()
-        ):
-            adapted: Tensor = self.adaptor(self.projector.linear_2(rows))
-            return adapted
-        return functional.linear(rows, *self.fused_affine())
+        return self._fused(self.projector.linear_2, self.adaptor, rows)
+
+    def fuse(self) -> None:
+        """Multiply the fused map now, where the first events need not wait for it."""
+        with torch.no_grad():
+            rows = torch.zeros_like(self.adaptor.bias)[None]
+            self._fused(self.projector.linear_2, self.adaptor, rows)
 
     def bare_features(self, pixel_values: Tensor) -> Tensor:
         """One frame without adaptor and pooling, as the published code reads a plain tensor.
@@ -142,43 +152,26 @@ class EventGPTModel(EventGPTPreTrainedModel):  # type: ignore[no-untyped-call]
         projected: Tensor = self.projector(self.tower_states(pixel_values))
         return projected
 
-    def fused_affine(self) -> tuple[Tensor, Tensor]:
-        """Weight [hidden, hidden] and bias [hidden] of the adaptor behind the projector's last map.
-
-        Computed once in float32 or wider, and again whenever one of the four tensors has changed.
-        """
-        parts = self._affine_weights()
-        state = tuple((part.data_ptr(), part._version, part.dtype, part.device) for part in parts)
-        if self._fused is None or self._fused[0] != state:
-            wide = torch.promote_types(parts[0].dtype, torch.float32)
-            inner, inner_bias, outer, outer_bias = (
-                part.detach().to(parts[0].device, wide) for part in parts
-            )
-            with torch.no_grad():
-                weight = (outer @ inner).to(parts[0].dtype)
-                bias = (outer @ inner_bias + outer_bias).to(parts[0].dtype)
-            self._fused = state, weight, bias
-        return self._fused[1:]
-
     def embed(self, input_ids: Tensor, pixel_values: Tensor | None) -> Tensor:
         """Embeddings with the events in their slots: [batch, length, hidden].
 
         Raises:
-            ValueError: the slots of the prompt are not as many as the rows of its events.
+            ValueError: the slots of a row are not as many as the rows of its events.
         """
         slots = input_ids == self.config.event_token_index
         embeddings: Tensor = self.get_input_embeddings()(input_ids.masked_fill(slots, 0))
         if pixel_values is None:
+            # A single id is a step of decoding, where looking would stall a GPU.
+            if input_ids.shape[1] > 1:
+                _refuse_other_slots(slots, 0)
             return embeddings
         bare = pixel_values.ndim == 4
         rows = self.bare_features(pixel_values) if bare else self.event_features(pixel_values)
-        if int(slots.sum()) != rows.shape[0] * rows.shape[1]:
-            raise ValueError(
-                f"{int(slots.sum())} event slots for {rows.shape[0] * rows.shape[1]} rows of events"
-            )
+        _refuse_other_slots(slots, rows.shape[1])
         rows = rows.to(embeddings.device, embeddings.dtype)
         return embeddings.masked_scatter(slots[..., None], rows)
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -199,6 +192,8 @@ class EventGPTModel(EventGPTPreTrainedModel):  # type: ignore[no-untyped-call]
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
+        if inputs_embeds is not None and pixel_values is not None:
+            raise ValueError("pixel_values beside inputs_embeds, which hold the events already")
         if input_ids is not None:
             inputs_embeds = self.embed(input_ids, pixel_values)
         out: BaseModelOutputWithPast = self.language_model(
@@ -211,13 +206,13 @@ class EventGPTModel(EventGPTPreTrainedModel):  # type: ignore[no-untyped-call]
         )
         return out
 
-    def _affine_weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        inner, outer = self.projector.linear_2, self.adaptor
-        return inner.weight, inner.bias, outer.weight, outer.bias
-
 
 class EventGPTForConditionalGeneration(EventGPTPreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
     """EventGPT with its language-model head; see `EventGPTModel.forward` for what it reads."""
+
+    _tied_weights_keys = {  # noqa: RUF012
+        "lm_head.weight": "model.language_model.embed_tokens.weight"
+    }
 
     def __init__(self, config: EventGPTConfig) -> None:
         super().__init__(config)
@@ -235,6 +230,7 @@ class EventGPTForConditionalGeneration(EventGPTPreTrainedModel, GenerationMixin)
         head: nn.Module = self.lm_head
         return head
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -269,7 +265,7 @@ class EventGPTForConditionalGeneration(EventGPTPreTrainedModel, GenerationMixin)
         logits = self.lm_head(states[:, kept])
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size)
+            loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **kwargs)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -279,4 +275,17 @@ class EventGPTForConditionalGeneration(EventGPTPreTrainedModel, GenerationMixin)
         )
 
 
+def _refuse_other_slots(slots: Tensor, rows: int) -> None:
+    """Refuse rows of a batch [batch, length] that have another number of slots than of events."""
+    if torch.compiler.is_compiling():
+        return
+    counts: list[int] = slots.sum(dim=1).tolist()
+    if other := sorted({count for count in counts if count != rows}):
+        raise ValueError(f"{other[0]} event slots for {rows} rows of events")
+
+
 AutoModel.register(EventGPTConfig, EventGPTModel, exist_ok=True)
+AutoModelForCausalLM.register(EventGPTConfig, EventGPTForConditionalGeneration, exist_ok=True)
+AutoModelForImageTextToText.register(
+    EventGPTConfig, EventGPTForConditionalGeneration, exist_ok=True
+)

@@ -27,7 +27,7 @@ from crossdraft.vlm.eventgpt.tower_pixels import pixel_settings_of
 from crossdraft.vlm.hub_cache import find
 from crossdraft.vlm.pixel_settings import PixelSettings
 from crossdraft.vlm.pixels import preprocess
-from crossdraft.vlm.prompt import Prompt
+from crossdraft.vlm.prompt import PictureOf, Prompt
 from crossdraft.vlm.prompt_text import (
     has_tokenizer,
     load_tokenizer,
@@ -169,8 +169,8 @@ class EventGPTPrompts:
                 "a question as text, and the checkpoint has no tokenizer",
                 where=self._where,
                 expected="tokenizer.json or tokenizer.model beside config.json",
-                hint="name a folder with the tokenizer of Vicuna-7B v1.5 (tokenizer=FOLDER), or "
-                f"give ids with a single {self._slot} where the events stand",
+                hint="name a folder with the tokenizer of Vicuna-7B v1.5 (drafter.tokenizer of a "
+                f"pair), or give ids with a single {self._slot} where the events stand",
             )
         before, after = self._halves(question)
         return self._prompt(scene, before, after)
@@ -214,7 +214,7 @@ class EventGPTPrompts:
                 hint="ask a shorter question or show fewer frames",
             )
         ids = (*before, *[self._slot] * self.slots, *after)
-        return Prompt(ids, len(before) + self.slots, lambda: self._inputs(scene))
+        return Prompt(ids, len(before) + self.slots, PictureOf(self._inputs, scene))
 
     def _inputs(self, scene: Any) -> Mapping[str, Tensor]:
         frames = scene if _is_frames(scene) else self.frames_of(scene).frames
