@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from crossdraft.bench.made_scene import MadeScene
+from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.find_scene import find_scene
 from crossdraft.scenes.video_write import write_mp4
-from crossdraft.scenes.writers import write_npz
+from crossdraft.scenes.writers import write_npy, write_npz
 from crossdraft.vlm.eventgpt.load import load_eventgpt
 from tests.cli.run import crossdraft
 from tests.vlm.eventgpt.parity import EVENTS, KIT, meta, needs_kit
@@ -74,6 +75,7 @@ def test_both_models_answer_about_one_scene(tmp_path: Path) -> None:
         ((), "neither --question nor --prompt-ids"),
         (("-q", "x", "--prompt-ids", "1,-200,2"), "exclude each other"),
         (("--prompt-ids", "1,two"), "--prompt-ids"),
+        (("--prompt-ids", f"1,{'9' * 5000},-200"), "--prompt-ids"),
         (("--prompt-ids", "1,2,3"), "0 places for events"),
         (("--prompt-ids", "1,-200,999999"), "ids that the model does not know"),
         (("-q", "where is <event>?"), "<event>"),
@@ -114,6 +116,26 @@ def test_ids_are_for_models_whose_prompts_take_them(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "ids in place of a question" in done.stderr
+
+
+def test_a_console_without_unicode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    call = ("generate", "--pair", str(_pair(tmp_path)), "--scene", _scene(tmp_path), "-q", QUESTION)
+    plain, as_json = (crossdraft(*call, *more, cwd=tmp_path) for more in ((), ("--json",)))
+    assert (plain.returncode, as_json.returncode) == (0, 0), plain.stderr
+    assert json.loads(as_json.stdout)["text"].strip()
+
+
+def test_the_sensors_size_can_be_said(tmp_path: Path) -> None:
+    """A file that does not say it, with events outside of the usual size."""
+    stream = EventStream.checked([1279], [719], [5], [1], sensor=(1280, 720))
+    write_npy(stream, tmp_path / "wide.npy")
+    call = ("generate", "--pair", str(_pair(tmp_path)), "--answer-with", "drafter")
+    scene = ("--scene", str(tmp_path / "wide.npy"), "-q", QUESTION)
+    refused = crossdraft(*call, *scene, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--sensor 1280x720" in refused.stderr
+    assert crossdraft(*call, *scene, "--sensor", "1280x720", cwd=tmp_path).returncode == 0
 
 
 def _pair(folder: Path) -> Path:

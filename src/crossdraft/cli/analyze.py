@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from crossdraft.cli.json_out import print_json
 
 #: Tables and texts stay within this width, whatever the terminal has.
 _WIDTH = 100
@@ -93,7 +94,7 @@ def analyze(
         write_analysis(result, folder.path)
         folder.write_result(result)
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print_json(result)
     else:
         _show(result, positions)
         if out is not None:

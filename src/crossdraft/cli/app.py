@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -69,6 +70,10 @@ def _options(
 
 def main() -> None:
     """Run the command line; no traceback of an expected error reaches the user."""
+    for stream in (sys.stdout, sys.stderr):
+        # A console without these characters gets their numbers.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except CrossdraftError as error:

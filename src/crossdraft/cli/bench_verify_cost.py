@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from crossdraft.base.errors import InputError
+from crossdraft.cli.json_out import print_json
 
 
 def verify_cost(
@@ -116,7 +116,7 @@ def verify_cost(
     write_report(result, folder.path)
     folder.write_result(result)
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print_json(result)
     else:
         _show(result, folder.path)
 

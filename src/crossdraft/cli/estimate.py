@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from crossdraft.cli.json_out import print_json
 
 #: Widest line printed.
 _COLUMNS = 100
@@ -166,7 +167,7 @@ def estimate(
         write_report(result, folder.path)
         folder.write_result(result)
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print_json(result)
     else:
         _show(result, out)
 

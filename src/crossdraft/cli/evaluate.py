@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from crossdraft.cli.json_out import print_json
 
 Names = Annotated[
     list[str] | None,
@@ -137,7 +138,7 @@ def evaluate(
             print(f"trainings are kept: call again with --out {folder}", file=sys.stderr)
         raise typer.Exit(130) from None
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print_json(result)
     else:
         _show(result, folder)
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from crossdraft.base.errors import InputError
-from crossdraft.cli.options import Pair, Scene, Set
+from crossdraft.cli.json_out import print_json
+from crossdraft.cli.options import Pair, Scene, Sensor, Set, scene_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossdraft.decoding.generation import Generation
+    from crossdraft.decoding.generation import Generation, OnToken
     from crossdraft.vlm.pair import ModelPair
     from crossdraft.vlm.target import Target
+    from crossdraft.vlm.text_stream import TextStream
 
 
 def generate(
     scene: Scene,
+    sensor: Sensor = None,
     pair: Pair = "eventgpt-videollava",
     question: Annotated[
         str | None, typer.Option("--question", "-q", help="What to ask.", show_default=False)
@@ -51,27 +54,25 @@ def generate(
 
     Example: crossdraft generate --scene drive.h5 --answer-with drafter -q "What is ahead?"
     """
-    from crossdraft.decoding.generation import answer_plainly
-    from crossdraft.scenes.find_scene import find_scene
+    from crossdraft.decoding.generation import answer_plainly, ignore
     from crossdraft.vlm.pair import ModelPair
     from crossdraft.vlm.pair_models import PairModels
     from crossdraft.vlm.text_stream import TextStream
 
     asked = _asked(question, prompt_ids)
-    chosen, found = ModelPair.find(pair, overrides or ()), find_scene(scene)
+    chosen, found = ModelPair.find(pair, overrides or ()), scene_of(scene, sensor)
     with PairModels(chosen, (answer_with,)) as models:
         model: Target = getattr(models, answer_with)
         tokenizer = getattr(model.prompts, "tokenizer", None)
         stream = None if tokenizer is None else TextStream(tokenizer)
+        said = ignore if as_json else _printer(stream)
         try:
-            answer = answer_plainly(
-                model, found, asked, max_new_tokens, _printer(stream, silent=as_json)
-            )
+            answer = answer_plainly(model, found, asked, max_new_tokens, said)
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
             raise typer.Exit(130) from None
     if as_json:
-        text = None if stream is None else stream.text
+        text = None if stream is None else stream.whole(answer.tokens)
         _print_json(answer, text, chosen, answer_with, found.id, asked)
     else:
         print("" if stream is None else stream.close())
@@ -95,20 +96,18 @@ def _asked(question: str | None, prompt_ids: str | None) -> str | tuple[int, ...
         assert question is not None
         return question
     parts = [part.strip() for part in prompt_ids.split(",")]
-    if not all(part.removeprefix("-").isdecimal() and part.isascii() for part in parts):
+    if not all(re.fullmatch(r"-?[0-9]{1,10}", part) for part in parts):
         raise InputError(
             f"{prompt_ids!r}", where="--prompt-ids", expected="ids such as 1,17,-200,33"
         )
     return tuple(int(part) for part in parts)
 
 
-def _printer(stream: Any, *, silent: bool) -> Any:
+def _printer(stream: TextStream | None) -> OnToken:
     """Prints what each token adds: text, or its id where there is no tokenizer."""
 
     def say(token: int) -> None:
-        said = f"{token} " if stream is None else stream.push(token)
-        if not silent:
-            print(said, end="", flush=True)
+        print(f"{token} " if stream is None else stream.push(token), end="", flush=True)
 
     return say
 
@@ -140,4 +139,4 @@ def _print_json(
     payload = {"answer_with": answer_with, "scene": scene, "text": text, **answer.to_json()}
     config = {"pair": pair.to_json(), "question": asked if isinstance(asked, str) else list(asked)}
     result = Result("generate", payload, config).to_json()
-    print(json.dumps(result, ensure_ascii=False))
+    print_json(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from crossdraft.base.errors import InputError
 
 if TYPE_CHECKING:
+    from crossdraft.scenes import scene as scenes
     from crossdraft.scenes.render import RenderSettings
 
 
@@ -49,6 +51,18 @@ Set = Annotated[
         show_default=False,
     ),
 ]
+
+
+def scene_of(text: str, sensor: str | None) -> scenes.Scene:
+    """The scene that `--scene` names, seen by the sensor of `--sensor`.
+
+    Raises:
+        InputError: no such scene, or no size.
+    """
+    from crossdraft.scenes.find_scene import find_scene
+
+    found = find_scene(text)
+    return found if sensor is None else replace(found, sensor=parse_size(sensor, "--sensor"))
 
 
 def parse_size(text: str, option: str) -> tuple[int, int]:

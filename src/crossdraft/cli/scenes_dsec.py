@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import signal
 import sys
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from crossdraft.cli.json_out import print_json
 
 if TYPE_CHECKING:
     from crossdraft.scenes.cut import CutReport
@@ -185,7 +186,7 @@ def _estimate(plan: CutPlan, todo: Sequence[Clip]) -> str:
 def _print_json(payload: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     from crossdraft.base.result import Result
 
-    print(json.dumps(Result("scenes dsec", payload, config).to_json(), ensure_ascii=False))
+    print_json(Result("scenes dsec", payload, config).to_json())
 
 
 def _show_plan(plan: CutPlan, todo: Sequence[Clip], config: Mapping[str, Any] | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossdraft.base.errors import InputError
+from crossdraft.cli.json_out import print_json
 from crossdraft.cli.options import Sensor, parse_size
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def info(
     if as_json:
         payload = {**facts, "sheet": str(target) if target else None}
         config = {"path": str(path), "all": every, "scenes": scenes}
-        print(json.dumps(Result("scenes info", payload, config).to_json(), ensure_ascii=False))
+        print_json(Result("scenes info", payload, config).to_json())
     else:
         for line in _lines(facts):
             print(line)

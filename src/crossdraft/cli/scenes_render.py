@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossdraft.base.errors import InputError
+from crossdraft.cli.json_out import print_json
 from crossdraft.cli.options import Sensor, cores, parse_size, render_preset
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def render(
     if as_json:
         payload = {"frames_folder": str(folder), "clips": len(dataset), **report.to_json()}
         config = {"path": str(path), "sensor": sensor, "workers": processes, **settings.to_json()}
-        print(json.dumps(Result("scenes render", payload, config).to_json(), ensure_ascii=False))
+        print_json(Result("scenes render", payload, config).to_json())
     else:
         _show(report, folder)
     if report.failed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from crossdraft.cli.json_out import print_json
 
 if TYPE_CHECKING:
     from crossdraft.workflow.engine import StepState
@@ -57,7 +58,7 @@ def study(
         print(f"\ninterrupted; what is done is kept, go on with: {again}", file=sys.stderr)
         raise typer.Exit(130) from None
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print_json(result)
     else:
         ran = len(planned.engine.ran)
         _show(result, folder, f"{ran} of {len(planned.steps)} steps ran, the others were done")
@@ -91,7 +92,7 @@ def _show_plan(states: Sequence[StepState], folder: Path, as_json: bool) -> None
         steps = [
             {"step": s.step.name, "state": s.state, "detail": s.detail or None} for s in states
         ]
-        print(json.dumps({"folder": str(folder), "steps": steps}, ensure_ascii=False))
+        print_json({"folder": str(folder), "steps": steps})
         return
     width = max(len(state.step.name) for state in states)
     print(f"in {folder}:")

@@ -7,7 +7,6 @@ The options of a subcommand are those of the run and the loop, and the fields of
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 import typer.core
+
+from crossdraft.cli.json_out import print_json
 
 if TYPE_CHECKING:
     from typer._click.core import Command, Context
@@ -153,7 +154,7 @@ def _train(name: str, values: Mapping[str, Any]) -> None:
         print(f"\ninterrupted; go on with the same call and --out {folder}", file=sys.stderr)
         raise typer.Exit(130) from None
     if values["as_json"]:
-        print(json.dumps(result, ensure_ascii=False))
+        print_json(result)
     else:
         _show(result, folder)
 
