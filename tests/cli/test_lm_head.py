@@ -76,6 +76,24 @@ def test_a_file_is_replaced_only_when_asked(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "out", ["model/model.safetensors", "model/new.safetensors", "link/new.safetensors",
+            "model/deep/new.safetensors", "stored.safetensors"],
+)  # fmt: skip
+def test_the_model_that_is_read_is_never_written(tmp_path: Path, out: str) -> None:
+    model = write_video_llava(tmp_path / "model")
+    (model / "deep").mkdir()
+    (tmp_path / "link").symlink_to(model)
+    if out == "stored.safetensors":  # as the hub's cache keeps files: the folder holds links
+        (model / "model.safetensors").rename(tmp_path / out)
+        (model / "model.safetensors").symlink_to(tmp_path / out)
+    before = (model / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match="in the folder of the model"):
+        called("--set", f"target.model={model}", "--out", str(tmp_path / out), "--force")
+    assert (model / "model.safetensors").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"model", "link", out}
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--out", "head.pt"), "head.pt: a name in .pt"),

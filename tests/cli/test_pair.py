@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from crossdraft.base.errors import InputError
@@ -15,7 +17,7 @@ from crossdraft.vlm import free_memory
 from crossdraft.vlm.checkpoint import inspect
 from crossdraft.vlm.pair import ModelPair
 from tests.cli.run import crossdraft
-from tests.vlm.checkpoint_folder import write_checkpoint
+from tests.vlm.checkpoint_folder import change_json, write_checkpoint
 from tests.vlm.eventgpt_folder import write_eventgpt
 from tests.vlm.seven_billion import EVENTGPT_KEYS, write_eventgpt_7b, write_video_llava_7b
 from tests.vlm.video_llava_folder import write_video_llava
@@ -138,12 +140,42 @@ def test_too_little_memory_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(free_memory, "available_bytes", lambda _: size)
 
     free(1_000)
-    assert "1 kB on cpu: too little" in flat(shown(folder / "pair.yaml"))
+    text = flat(shown(folder / "pair.yaml"))
+    assert "1 kB on cpu: too little try: a smaller model" in text
+    assert "in_turn" not in text.partition("both ")[2], "neither fits alone"
     free(8_000_000)
     text = flat(shown(folder / "pair.yaml"))
-    assert "on cpu: it fits" in text and "too little is free; --set load=in_turn needs" in text
+    assert "on cpu: it fits" in text
+    assert "too little is free; try: one after the other, load: in_turn (" in text
     text = flat(shown(folder / "pair.yaml", "--set", "load=in_turn"))
-    assert "at most, one after the other" in text
+    assert "at most, one after the other" in text and "too little" not in text
+
+
+def test_a_configuration_that_no_model_is_built_from_is_a_problem(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = write_checkpoint(tmp_path / "text")
+    change_json(place / "config.json", hidden_act="nonsense")
+    result = facts_of(
+        folder / "pair.yaml", "--set", f"target.model={place}", "--set", "target.frames=null"
+    )
+    (problem,) = result["target"]["problems"]
+    assert "cannot be loaded as LlamaForCausalLM (KeyError: 'nonsense')" in problem["found"]
+
+
+def test_too_few_weights_are_a_problem(folder: Path, tmp_path: Path) -> None:
+    """Such as a head under the name of the model it was taken from."""
+    event = write_eventgpt(tmp_path / "event")
+    (event / "model.safetensors").unlink(missing_ok=True)
+    for path in event.glob("model*.safetensors*"):
+        path.unlink()
+    tensors = {"lm_head.weight": torch.zeros(456, 64), "model.norm.weight": torch.ones(64)}
+    tensors |= {f"model.layers.{i}.part": torch.zeros(1) for i in range(40)}
+    save_file(tensors, event / "model.safetensors")
+    result = facts_of(folder / "pair.yaml", "--set", f"drafter.model={event}")
+    (problem,) = result["drafter"]["problems"]
+    assert "hold 29,288 parameters, and config.json describes a model of 2" in problem["found"]
+    assert "memory" not in result["drafter"] and result["both"] is None
 
 
 @pytest.mark.skipif(not EVENTGPT_KEYS.exists(), reason=f"no list of tensors at {EVENTGPT_KEYS}")
@@ -161,9 +193,15 @@ def test_a_pair_of_7b_is_described_from_headers(
         "EventChatModel, 7.08 billion parameters",
         "5 event frames of 336x336 pixels",
         "(weights 14.2 GB, keys and values for 4,096 tokens 2.15 GB",
-        "34.2 GB together: too little is free; --set load=in_turn needs 17.1 GB",
+        "34.2 GB together: too little is free; try: one after the other, load: in_turn (17.1 GB at "
+        "most); or dtype int8",
     ):
         assert said in text, said
+    wide = flat(shown("--set", "target.dtype=float32", "--set", "drafter.dtype=float32",
+                      "--set", "target.device=cpu", "--set", "drafter.device=cpu"))  # fmt: skip
+    assert "in_turn" not in wide, "neither fits alone"
+    assert "GB together: too little is free; try: dtype int8 (" in wide
+    assert "24 GB on cpu: too little try: dtype bfloat16 (17.1 GB) or int8 (" in wide
 
 
 def test_a_file_to_start_from(folder: Path, tmp_path: Path) -> None:

@@ -109,22 +109,53 @@ def test_free_memory_of_a_machine(tmp_path: Path) -> None:
     assert free_memory._available(tmp_path / "none") is None
 
 
+def group(version: int, folder: Path, limit: str, used: int, files: int = 0) -> None:
+    """A control group of that version."""
+    names = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+             2: ("memory.max", "memory.current")}[version]  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / names[0]).write_text(f"{limit}\n")
+    (folder / names[1]).write_text(f"{used}\n")
+    prefix = "total_" if version == 1 else ""
+    lines = f"{prefix}inactive_file {files}\n{prefix}active_file 50\nanon 300\n"
+    (folder / "memory.stat").write_text(lines if files else "")
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_free_memory_of_a_container(version: int, tmp_path: Path) -> None:
-    limit, used, stat = {
-        1: ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_"),
-        2: ("memory.max", "memory.current", ""),
-    }[version]
-    (tmp_path / "memory").mkdir()
-    assert free_memory._within_group(tmp_path) is None
-    (tmp_path / limit).write_text("max\n" if version == 2 else f"{2**63 - 4096}\n")
-    (tmp_path / used).write_text("600\n")
-    assert free_memory._within_group(tmp_path) is None
-    (tmp_path / limit).write_text("1000\n")
-    assert free_memory._within_group(tmp_path) == 400
-    lines = f"{stat}inactive_file 150\n{stat}active_file 50\nanon 300\n"
-    (tmp_path / limit).with_name("memory.stat").write_text(lines)
-    assert free_memory._within_group(tmp_path) == 600, "pages of files are given back"
+    member, mounted = tmp_path / "member", tmp_path / "cgroup"
+    root = mounted / "memory" if version == 1 else mounted
+
+    def left(path: str = "/") -> int | None:
+        member.write_text(
+            f"4:cpu,memory:{path}\n1:name=systemd:/\n" if version == 1 else f"0::{path}\n"
+        )
+        return free_memory._within_group(mounted, member)
+
+    assert free_memory._within_group(mounted, member) is None and left() is None
+    group(version, root, "max" if version == 2 else f"{2**63 - 4096}", 600)
+    assert left() is None
+    group(version, root, "1000", 600)
+    assert left() == 400
+    group(version, root, "1000", 600, files=150)
+    assert left() == 600, "pages of files are given back"
+    assert left("/docker/0f3c") == 600, "a group that is not to be seen from inside"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_free_memory_of_a_job(version: int, tmp_path: Path) -> None:
+    """The narrowest of its group and those around it; a neighbour's does not matter."""
+    member, mounted = tmp_path / "member", tmp_path / "cgroup"
+    root = mounted / "memory" if version == 1 else mounted
+    member.write_text({1: "9:memory:/slurm/job_1/step_0\n0::/user.slice\n",
+                       2: "0::/slurm/job_1/step_0\n"}[version])  # fmt: skip
+    group(version, root / "slurm" / "job_1" / "step_0", "9000", 100)
+    group(version, root / "slurm" / "job_2", "200", 100)
+    assert free_memory._within_group(mounted, member) == 8900
+    group(version, root / "slurm" / "job_1", "8000", 1000)
+    assert free_memory._within_group(mounted, member) == 7000
+    group(version, root / "slurm" / "job_1" / "step_0", "500", 100)
+    assert free_memory._within_group(mounted, member) == 400
 
 
 def test_free_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from crossdraft.base.errors import InputError
 from crossdraft.vlm.checkpoint import inspect
-from crossdraft.vlm.hub_cache import cached_hub_id, fetch_again, find
+from crossdraft.vlm.hub_cache import download_command, fetch_again, find
 from crossdraft.vlm.loading import load_target
 from tests.vlm.checkpoint_folder import write_checkpoint
 from tests.vlm.video_llava_folder import write_video_llava
@@ -48,7 +48,7 @@ def snapshot(cache: Path) -> Path:
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:
     assert find(tmp_path) == tmp_path and find(str(tmp_path)) == tmp_path
-    assert cached_hub_id(tmp_path) is None
+    assert download_command(tmp_path) is None
     assert fetch_again(tmp_path / "config.json") == "download or copy it again"
 
 
@@ -126,8 +126,33 @@ def test_small_files_that_were_not_fetched(cache: Path) -> None:
 def test_another_revision_is_not_the_model(cache: Path) -> None:
     write_checkpoint(snapshot(cache))
     (cache / "models--some-lab--Tiny-Llama.v1" / "refs" / "main").write_text("1" * 40)
-    with pytest.raises(InputError, match="no copy of a model of this name"):
+    with pytest.raises(InputError, match="no revision 'main' of this model"):
         find(NAME)
+
+
+def test_a_model_fetched_by_its_revision(cache: Path) -> None:
+    """By a branch or tag, by a pull request, or by a commit, which leaves no reference."""
+    folder = snapshot(cache)
+    references = cache / "models--some-lab--Tiny-Llama.v1" / "refs"
+    (references / "main").rename(references / "v1")
+    (references / "refs" / "pr").mkdir(parents=True)
+    (references / "refs" / "pr" / "2").write_text(COMMIT)
+    for revision in ("v1", "refs/pr/2", COMMIT):
+        assert find(f"{NAME}@{revision}") == folder
+    with pytest.raises(InputError, match="no config") as raised:
+        inspect(f"{NAME}@v1")
+    assert f"hf download {NAME} --revision {COMMIT}" in str(raised.value)
+    write_checkpoint(folder)
+    assert inspect(f"{NAME}@v1").folder == folder
+    assert fetch_again(folder / "a.json") == (
+        f"run `hf download {NAME} a.json --revision {COMMIT} --force-download`"
+    )
+    for name in (NAME, f"{NAME}@v2", f"{NAME}@../refs/v1"):
+        with pytest.raises(InputError, match="no revision") as raised:
+            find(name)
+        assert f"{NAME}@refs/pr/2 or {NAME}@v1 or {NAME}@{COMMIT}" in str(raised.value)
+    with pytest.raises(InputError, match="hf download other/model --revision v1"):
+        find("other/model@v1")
 
 
 @pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "HF_HOME"])

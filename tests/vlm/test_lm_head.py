@@ -12,7 +12,14 @@ import torch
 import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import CohereConfig, Gemma2Config, GPT2Config, GPTNeoXConfig, PhiConfig
+from transformers import (
+    CohereConfig,
+    Gemma2Config,
+    GPT2Config,
+    GPTNeoXConfig,
+    GraniteConfig,
+    PhiConfig,
+)
 
 from crossdraft.base.errors import InputError
 from crossdraft.vlm.lm_head import LMHead, lm_head_of, read_lm_head, write_lm_head
@@ -44,6 +51,7 @@ FAMILIES = {
     "Gemma2ForCausalLM": Gemma2Config(
         **_WIDTHS, head_dim=8, num_key_value_heads=2, final_logit_softcapping=0.5
     ),
+    "GraniteForCausalLM": GraniteConfig(**_WIDTHS, logits_scaling=4.0, eos_token_id=2),
     "CohereForCausalLM": CohereConfig(**_WIDTHS, logit_scale=0.25, eos_token_id=2),
 }  # fmt: skip
 
@@ -125,6 +133,8 @@ def test_the_source_is_known_by_its_content(tmp_path: Path) -> None:
     folders = [write_video_llava(tmp_path / f"{i}", seed=seed) for i, seed in enumerate((0, 0, 1))]
     sources = [lm_head_of(folder).facts.source for folder in folders]
     assert sources[0] == sources[1] != sources[2]
+    change_json(folders[1] / "config.json", note="another configuration")
+    assert lm_head_of(folders[1]).facts.source != sources[0]
 
 
 def test_nothing_else_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

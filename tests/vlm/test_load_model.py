@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import socket
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -112,6 +114,73 @@ def test_number_formats(tmp_path: Path) -> None:
     assert same(
         {name: tensor.to(torch.bfloat16) for name, tensor in weights_of(exact).items()}, stored
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the file itself"),
+        ('{"eos_token_id": [2, ', "not valid JSON"),
+        ("[2]", "the generation settings: is a list"),
+        ("", "the file is empty"),
+    ],
+    ids=["pointer", "cut", "list", "empty"],
+)
+def test_damaged_settings_of_generating(text: str, message: str, folder: Path) -> None:
+    """transformers would load without them, and answers would not end where they should."""
+    path = folder / "generation_config.json"
+    change_json(path, eos_token_id=[2, 7])
+    assert load(folder).generation_config.eos_token_id == [2, 7]
+    path.write_text(text)
+    assert "generation_config.json" in refused(folder, message)
+    path.unlink()
+    load(folder)
+
+
+@pytest.mark.parametrize("fault", ["surplus", "memory"])
+def test_an_error_that_is_kept_does_not_keep_the_model(
+    fault: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Any]] = []
+    from_pretrained: Any = LlamaForCausalLM.from_pretrained
+
+    def watched(*args: Any, **options: Any) -> Any:
+        model, report = from_pretrained(*args, **options)
+        made.append(weakref.ref(model))
+        return model, report
+
+    def full(model: Any, *_: Any) -> NoReturn:
+        raise MemoryError(f"no room for {type(model).__name__}")
+
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", watched)
+    if fault == "surplus":
+        rewrite(folder, surprise=torch.zeros(3))
+    else:
+        monkeypatch.setattr(LlamaForCausalLM, "to", full)
+    with pytest.raises(InputError) as kept:
+        load(folder)
+    gc.collect()
+    assert ("surprise" if fault == "surplus" else "no room for Llama") in kept.value.found
+    assert [one() for one in made] == [None]
+
+
+def test_parts_that_were_left_beside_the_gpus(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As accelerate leaves them where its estimate is another than ours."""
+    from_pretrained: Any = LlamaForCausalLM.from_pretrained
+    places = {"model": "cuda:0", "lm_head": "cuda:1"}
+
+    def spread(*args: Any, **options: Any) -> Any:
+        model, report = from_pretrained(*args, **options)
+        model.hf_device_map = places
+        return model, report
+
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", spread)
+    load(folder)
+    for place in ("cpu", "disk"):
+        places["lm_head"] = place
+        refused(folder, f"parts went to {' and '.join(sorted(('cuda', place)))}")
 
 
 def test_shared_embeddings_are_stored_once(tmp_path: Path) -> None:

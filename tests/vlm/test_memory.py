@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import transformers as hf
+from safetensors.torch import load_file, save_file
 
 from crossdraft.base.errors import InputError
 from crossdraft.vlm import free_memory
@@ -24,7 +25,7 @@ from crossdraft.vlm.precision import Precision
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.quiet import quiet
 from crossdraft.vlm.target import Target
-from tests.vlm.checkpoint_folder import llama_config, write_checkpoint
+from tests.vlm.checkpoint_folder import change_json, llama_config, write_checkpoint
 from tests.vlm.models import tiny
 from tests.vlm.packed import LiveBytes, held_bytes, needs_bitsandbytes, packed_layers, wide_config
 from tests.vlm.seven_billion import EVENTGPT_KEYS, write_eventgpt_7b, write_video_llava_7b
@@ -137,6 +138,36 @@ def test_working_space_is_twice_what_lives_in_a_prefill(tmp_path: Path) -> None:
     with LiveBytes() as live:
         target.open(Prompt(tuple(range(5, 55)) * 20, 900))
     assert live.peak - said.cache == pytest.approx(said.working / 2, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "wide", ["lm_head.weight", "model.embed_tokens.weight", "all but the head"]
+)
+def test_auto_of_mixed_formats_is_that_of_most_bytes(wide: str, tmp_path: Path) -> None:
+    """Where config.json says nothing; transformers would go by the first tensor."""
+    folder = write_checkpoint(tmp_path, config=wide_config(vocab_size=100))
+    change_json(folder / "config.json", dtype=None)
+    path = folder / "model.safetensors"
+    tensors = {
+        name: tensor if name == wide or (wide[0] == "a" and name != "lm_head.weight")
+        else tensor.bfloat16()
+        for name, tensor in load_file(path).items()
+    }  # fmt: skip
+    save_file(tensors, path, metadata={"format": "pt"})
+    said, model = estimate(folder, hf.LlamaForCausalLM), load(folder, "auto")
+    expected = torch.float32 if wide[0] == "a" else torch.bfloat16
+    assert {one.dtype for one in model.parameters()} == {expected}
+    assert f"torch.{said.precision}" == str(expected)
+    assert held_bytes(model) == pytest.approx(said.weights, rel=0.001)
+
+
+def test_quantising_holds_the_largest_weight_twice(tmp_path: Path) -> None:
+    """As it is stored, and as it will be; a pass over few tokens works in less."""
+    folder = write_checkpoint(tmp_path, config=wide_config(vocab_size=10_000))
+    largest = 10_000 * 128 * 4
+    for dtype in ("int8", "nf4"):
+        assert estimate(folder, hf.LlamaForCausalLM, dtype, tokens=1).working == 2 * largest
+    assert estimate(folder, hf.LlamaForCausalLM, "float32", tokens=1).working < largest
 
 
 @pytest.fixture

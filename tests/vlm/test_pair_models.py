@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,6 +83,27 @@ def test_in_turn_one_is_freed_for_the_other(
         assert models.target is not None
         assert second() is None
         assert loads == ["video", "event", "video"]
+
+
+def test_a_model_that_refers_to_itself_is_freed_too(
+    pair: ModelPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As accelerate leaves one that is spread over several GPUs: its hooks keep its methods."""
+
+    def hooked(folder: Path, **options: Any) -> Any:
+        target = loading.load_target(folder, **options)
+        model: Any = target.model
+        model._old_forward = model.forward
+        return target
+
+    monkeypatch.setattr(pair_models, "load_target", hooked)
+    gc.disable()  # what is freed is not to be chance
+    try:
+        with PairModels(pair.with_value("load=in_turn")) as models:
+            first = weakref.ref(models.target.model)
+            assert models.drafter is not None and first() is None
+    finally:
+        gc.enable()
 
 
 def test_together_both_stay_until_the_end(pair: ModelPair) -> None:

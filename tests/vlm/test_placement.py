@@ -151,6 +151,16 @@ def test_a_part_that_does_not_fit(
         load_model(folder, hf.LlamaForCausalLM, architectures=(LLAMA,), device="balanced")
 
 
+def test_a_model_that_goes_through_main_memory_fits_there_too(
+    gpus: None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {"cuda:1": 10**9, "cpu": 1000}
+    monkeypatch.setattr(free_memory, "available_bytes", lambda device: free.get(str(device)))
+    monkeypatch.setattr("crossdraft.vlm.load_model.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"needs .*; cpu has 1 kB free"):
+        load_model(folder, hf.LlamaForCausalLM, architectures=(LLAMA,), device="cuda:1")
+
+
 def test_several_devices_need_accelerate(
     gpus: None, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

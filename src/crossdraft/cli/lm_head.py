@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from crossdraft.base.errors import InputError
+from crossdraft.cli.json_out import print_json
 from crossdraft.cli.options import Pair, Set
 
 
@@ -50,7 +50,9 @@ def lm_head(
             f"{dtype!r}", where="--dtype", expected="auto or a floating-point number format"
         )
     chosen = ModelPair.find(pair, overrides or ())
-    head = lm_head_of(chosen.spec(of).place(of))
+    place = chosen.spec(of).place(of)
+    _refuse_inside(out, place)
+    head = lm_head_of(place)
     if (wanted := precision.dense()) is not None:
         head = head.to(wanted)
     write_lm_head(head, out)
@@ -65,7 +67,7 @@ def lm_head(
 
         payload = {"out": str(out), "tensors": tensors, "facts": asdict(head.facts)}
         config = {"pair": chosen.to_json(), "of": of, "dtype": dtype}
-        print(json.dumps(Result("lm-head", payload, config).to_json(), ensure_ascii=False))
+        print_json(Result("lm-head", payload, config).to_json())
         return
     facts = head.facts
     for name, tensor in tensors.items():
@@ -85,3 +87,15 @@ def _check_target(out: Path, force: bool) -> None:
         raise InputError("this file exists", where=out, hint="--force replaces it")
     if not out.parent.is_dir():
         raise InputError("no such folder", where=out.parent, expected="a folder that exists")
+
+
+def _refuse_inside(out: Path, model: Path) -> None:
+    """The head must not replace weights that it is taken from, whatever links lead to them."""
+    files = [path for path in model.iterdir() if path.is_file()]
+    known = out.exists() and any(out.samefile(path) for path in files)
+    if known or model.resolve() in (out.parent.resolve(), *out.parent.resolve().parents):
+        raise InputError(
+            "this lies in the folder of the model that the head is taken from",
+            where=out,
+            expected="a file elsewhere",
+        )

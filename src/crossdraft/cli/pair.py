@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from crossdraft.base.errors import InputError
+from crossdraft.cli.json_out import print_json
 from crossdraft.cli.options import Set
 
 #: Columns of labels, and of a line.
@@ -62,7 +63,7 @@ def show(
         from crossdraft.base.result import Result
 
         result = Result("pair show", facts, found.to_json())
-        print(json.dumps(result.to_json(), ensure_ascii=False))
+        print_json(result.to_json())
         return
     for label, text in _lines(facts):
         print(_wrapped(label, text))
@@ -76,10 +77,9 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for role in ("target", "drafter"):
         yield "", ""
         yield from _of_model(role, facts[role])
-    needed = [facts[role].get("memory") for role in ("target", "drafter")]
     yield "", ""
-    if None not in needed and needed[0]["devices"] == needed[1]["devices"]:
-        yield "both", _of_both(needed, facts["load"])
+    if both := facts["both"]:
+        yield "both", _of_both(both, facts["load"])
     if words := facts["vocabulary"]:
         yield "vocabulary", _of_vocabulary(words)
 
@@ -125,18 +125,16 @@ def _of_memory(memory: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         fits = "it fits" if total <= free else "too little"
         devices = ", ".join(memory["devices"])
         yield "free", f"{format_bytes(free)} on {devices}: {fits}"
+    if advice := memory["advice"]:
+        yield "", f"try: {advice}"
 
 
-def _of_both(needed: Sequence[Mapping[str, Any]], load: str) -> str:
+def _of_both(both: Mapping[str, Any], load: str) -> str:
     from crossdraft.scenes.disk import format_bytes
 
-    sizes, free = [memory["total_bytes"] for memory in needed], needed[0]["free_bytes"]
-    if load == "in_turn":
-        return f"{format_bytes(max(sizes))} at most, one after the other"
-    text = f"{format_bytes(sum(sizes))} together"
-    if free is None or sum(sizes) <= free:
-        return text
-    return f"{text}: too little is free; --set load=in_turn needs {format_bytes(max(sizes))}"
+    size = format_bytes(both["total_bytes"])
+    text = f"{size} together" if load == "together" else f"{size} at most, one after the other"
+    return f"{text}: too little is free; try: {both['advice']}" if both["advice"] else text
 
 
 def _count(number: int) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import InputError
-from crossdraft.vlm.config_file import fields, read_config
+from crossdraft.vlm.config_file import fields, read_config, read_json
 from crossdraft.vlm.hub_cache import fetch_again, find
 from crossdraft.vlm.weight_files import weight_files
 
@@ -58,7 +58,8 @@ class Checkpoint:
 
 
 def inspect(folder: Path | str) -> Checkpoint:
-    """Read config.json and the headers of all weight files.
+    """Read config.json and the headers of all weight files; see that generation_config.json is
+    whole where it is there.
 
     Args:
         folder: a folder, or the name of a model on the hub whose files are in the hub's cache.
@@ -67,8 +68,12 @@ def inspect(folder: Path | str) -> Checkpoint:
         InputError: no checkpoint, an incomplete or damaged one, or one that runs code of its own.
     """
     place = find(folder)
+    settings = place / "generation_config.json"
     try:
         config, architectures, model_type = read_config(place)
+        if settings.is_file():
+            # transformers passes over a damaged one, and what ends an answer is lost.
+            read_json(settings, "the generation settings")
         files = weight_files(place)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=place) from error

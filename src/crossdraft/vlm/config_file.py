@@ -1,4 +1,5 @@
-"""config.json of a checkpoint: read, and refused where it leads to code or to other weights."""
+"""Small files of a checkpoint: read whole or refused by name. config.json is also refused where it
+leads to code or to other weights."""
 
 from __future__ import annotations
 
@@ -9,8 +10,23 @@ from typing import Any, TypeGuard
 from crossdraft.base.errors import InputError
 from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text
-from crossdraft.vlm.hub_cache import EXPECTED, cached_hub_id
+from crossdraft.vlm.hub_cache import EXPECTED, download_command
 from crossdraft.vlm.safetensors_header import refuse_pointer
+
+
+def read_json(path: Path, name: str = "the configuration") -> Item:
+    """The object in a JSON file of a checkpoint.
+
+    transformers takes some damaged files for missing ones, and does not say which file it means.
+
+    Args:
+        name: of the object, for errors.
+
+    Raises:
+        InputError: no such file, a Git LFS pointer, damaged, or no object.
+    """
+    refuse_pointer(path)
+    return Item(parse_json(read_text(path), path), path, name)
 
 
 def read_config(folder: Path) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
@@ -22,11 +38,10 @@ def read_config(folder: Path) -> tuple[Mapping[str, Any], tuple[str, ...], str]:
     path = folder / "config.json"
     if not path.is_file():
         hint = "is the model in a folder inside this one?"
-        if (hub_id := cached_hub_id(folder)) is not None:
-            hint = f"fetch the whole model: hf download {hub_id}"
+        if (command := download_command(folder)) is not None:
+            hint = f"fetch the whole model: {command}"
         raise InputError("no config.json", where=folder, expected=EXPECTED, hint=hint)
-    refuse_pointer(path)
-    config = Item(parse_json(read_text(path), path), path, "the configuration")
+    config = read_json(path)
     _refuse_redirections(config)
     architectures = config.value.get("architectures")
     if not _class_names(architectures):

@@ -7,7 +7,7 @@ is named because the model fits there now.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 
@@ -16,6 +16,7 @@ from crossdraft.scenes.disk import format_bytes
 from crossdraft.vlm.memory import MemoryEstimate
 from crossdraft.vlm.precision import NARROWING, Precision, lacking
 
+_NOTHING = "a smaller model or a larger machine: no precision of this one fits here"
 #: Of version 1 control groups, whose limit is a huge number where there is none.
 _UNLIMITED = 1 << 60
 
@@ -23,8 +24,8 @@ _UNLIMITED = 1 << 60
 def available_bytes(device: torch.device | str) -> int | None:
     """Memory that is free; None where the system does not tell.
 
-    A CPU: what Linux gives without swapping, within the limit of the control group (version 2 or
-    1) of a container. A GPU: what is free there, and what torch holds without using it.
+    A CPU: what Linux gives without swapping, within the limits of this process's control groups.
+    A GPU: what is free there, and what torch holds without using it.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -42,10 +43,8 @@ def refuse_unless_fits(estimates: Sequence[MemoryEstimate], *devices: torch.devi
     Raises:
         InputError: with the estimates, what is free, and what would fit.
     """
-    sizes = [available_bytes(device) for device in devices]
-    known = [size for size in sizes if size is not None]
-    free, needed = sum(known), sum(one.total for one in estimates)
-    if len(known) < len(sizes) or needed <= free:
+    free, needed = free_bytes(devices), sum(one.total for one in estimates)
+    if free is None or needed <= free:
         return
     one = estimates[0] if len(estimates) == 1 else None
     each = "; ".join(f"{estimate.model} {estimate}" for estimate in estimates)
@@ -55,15 +54,19 @@ def refuse_unless_fits(estimates: Sequence[MemoryEstimate], *devices: torch.devi
         f"{found}; {place} {format_bytes(free)} free",
         where=one.model if one else None,
         expected="models that fit in the memory that is free",
-        hint="; or ".join(_advice(estimates, devices, free))
-        or "a smaller model or a larger machine: no precision of this one fits here",
+        hint=advice(estimates, devices, free),
     )
 
 
-def _advice(
-    estimates: Sequence[MemoryEstimate], devices: Sequence[torch.device], free: int
-) -> list[str]:
-    """What would fit, the least change first."""
+def free_bytes(devices: Sequence[torch.device]) -> int | None:
+    """Memory that is free on all of them; None where the system does not tell of one."""
+    sizes = [available_bytes(device) for device in devices]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def advice(estimates: Sequence[MemoryEstimate], devices: Sequence[torch.device], free: int) -> str:
+    """What would fit where so much is free, the least change first."""
     needed, largest = sum(one.total for one in estimates), max(one.total for one in estimates)
     found = []
     if len(estimates) > 1 and largest <= free:
@@ -83,7 +86,7 @@ def _advice(
     gpus = [device for device in _here() if device.type == "cuda"]
     if len(gpus) > len(devices) and sum(available_bytes(gpu) or 0 for gpu in gpus) >= needed:
         found.append(f"device balanced, over {len(gpus)} GPUs")
-    return found
+    return "; or ".join(found) or _NOTHING
 
 
 def _unless_installed(name: str) -> str:
@@ -107,13 +110,22 @@ def _available(info: Path = Path("/proc/meminfo")) -> int | None:
     return int(size[0]) * 1024 if size else None
 
 
-def _within_group(group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What a container may still take, by control groups of version 2, else of version 1."""
-    left = _left(group, "memory.max", "memory.current", "")
-    if left is None:
-        old = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
-        left = _left(group / "memory", *old)
-    return left
+def _within_group(
+    mounted: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """What the control groups of this process leave it: its own, as Slurm, systemd or a container
+    gave it, and every group around that one, of version 2 and of version 1."""
+    found = []
+    for line in member.read_text().splitlines() if member.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        own = PurePosixPath(path.lstrip("/"))
+        for group in (own, *own.parents):
+            if not controllers:
+                found.append(_left(mounted / group, "memory.max", "memory.current", ""))
+            elif "memory" in controllers.split(","):
+                old = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+                found.append(_left(mounted / "memory" / group, *old))
+    return min((size for size in found if size is not None), default=None)
 
 
 def _left(group: Path, limit: str, used: str, prefix: str) -> int | None:

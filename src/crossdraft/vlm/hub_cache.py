@@ -8,11 +8,16 @@ from pathlib import Path
 from crossdraft.base.errors import InputError
 
 EXPECTED = "a folder with config.json and safetensors weights, as save_pretrained writes it"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+#: Name of a model, and the revision behind an `@`.
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(.+))?", re.ASCII)
 
 
 def find(folder: Path | str) -> Path:
     """The folder, or the copy of a hub model in the hub's cache.
+
+    Args:
+        folder: a folder; or a name on the hub, its main revision; or NAME@REVISION, the revision a
+            branch, a tag or a whole commit, as it was fetched.
 
     Raises:
         InputError: neither is there.
@@ -28,36 +33,51 @@ def find(folder: Path | str) -> Path:
         raise InputError(
             "this is a file", where=path, expected=EXPECTED, hint="give the folder it lies in"
         )
-    if not _HUB_ID.fullmatch(name):
+    if (hub := _HUB_ID.fullmatch(name)) is None:
         raise InputError("no such folder", where=path, expected=EXPECTED, hint="check the path")
-    cached = _cached(name)
-    if cached is None:
+    model, revision = hub[1], hub[2] or "main"
+    cached = _cached(model)
+    if revision in cached:
+        return cached[revision]
+    if cached:
         raise InputError(
-            "no such folder, and no copy of a model of this name in the hub's cache",
+            f"no such folder, and no revision {revision!r} of this model in the hub's cache",
             where=name,
             expected=EXPECTED,
-            hint=f"check the path, or fetch the model first: hf download {name}",
+            hint=f"take a revision that is there: {model}@{f' or {model}@'.join(cached)}",
         )
-    return cached
+    behind = f" --revision {revision}" if hub[2] else ""
+    raise InputError(
+        "no such folder, and no copy of a model of this name in the hub's cache",
+        where=name,
+        expected=EXPECTED,
+        hint=f"check the path, or fetch the model first: hf download {model}{behind}",
+    )
 
 
 def fetch_again(path: Path) -> str:
     """How to get a file of a checkpoint once more."""
-    if (hub_id := cached_hub_id(path.parent)) is not None:
-        return f"run `hf download {hub_id} {path.name} --force-download`"
+    if (command := download_command(path.parent, path.name)) is not None:
+        return f"run `{command} --force-download`"
     return "download or copy it again"
 
 
-def cached_hub_id(folder: Path) -> str | None:
-    """Name of the model that a folder of the hub's cache holds; None for other folders."""
+def download_command(folder: Path, file: str | None = None) -> str | None:
+    """What fetches the model that a folder of the hub's cache holds, or one file of it, in the same
+    revision; None for other folders."""
     parts = folder.parent.parent.name.split("--")
-    if folder.parent.name == "snapshots" and parts[0] == "models" and len(parts) > 1:
-        return "/".join(parts[1:])
-    return None
+    if folder.parent.name != "snapshots" or parts[0] != "models" or len(parts) < 2:
+        return None
+    words = ["hf download", "/".join(parts[1:]), *([] if file is None else [file])]
+    main = folder.parent.parent / "refs" / "main"
+    if not main.is_file() or main.read_text().strip() != folder.name:
+        words.append(f"--revision {folder.name}")
+    return " ".join(words)
 
 
-def _cached(name: str) -> Path | None:
-    """The copy of a model's main revision, whole or not: whoever reads it names what is missing.
+def _cached(name: str) -> dict[str, Path]:
+    """The copies of a model's revisions by branch, tag and commit, whole or not: whoever reads one
+    names what is missing.
 
     Not by `snapshot_download`, which asks for every file of the repository, pictures and pickles
     too, and does not say which one it misses.
@@ -66,8 +86,12 @@ def _cached(name: str) -> Path | None:
     from huggingface_hub.file_download import repo_folder_name
 
     place = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
-    reference = place / "refs" / "main"
-    if not reference.is_file():
-        return None
-    folder = place / "snapshots" / reference.read_text().strip()
-    return folder if folder.is_dir() else None
+    references, copies = place / "refs", place / "snapshots"
+    commits = {
+        path.relative_to(references).as_posix(): path.read_text().strip()
+        for path in sorted(references.rglob("*"))
+        if path.is_file()
+    }
+    commits |= {path.name: path.name for path in sorted(copies.glob("*"))}
+    folders = {revision: copies / commit for revision, commit in commits.items()}
+    return {revision: folder for revision, folder in folders.items() if folder.is_dir()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -17,7 +18,7 @@ from crossdraft.base.errors import InputError, gist
 from crossdraft.vlm.checkpoint import Checkpoint, inspect
 from crossdraft.vlm.free_memory import refuse_unless_fits
 from crossdraft.vlm.hub_cache import fetch_again
-from crossdraft.vlm.memory import estimate_sketch
+from crossdraft.vlm.memory import estimate_sketch, stored_dtype
 from crossdraft.vlm.placement import Placement
 from crossdraft.vlm.precision import Precision, require_bitsandbytes
 from crossdraft.vlm.quiet import quiet
@@ -45,7 +46,8 @@ def load_model(
 
     Args:
         architectures: names in config.json that `model_class` can hold.
-        dtype: precision of the weights; `auto` is what config.json says, else what is stored.
+        dtype: precision of the weights; `auto` is what config.json says, else the format of most
+            stored bytes.
         device: as `Placement.parse`.
 
     Raises:
@@ -57,36 +59,45 @@ def load_model(
     checkpoint = inspect(folder)
     _refuse_other_class(checkpoint, model_class, architectures)
     _refuse_other_packing(checkpoint, precision)
-    loader: Any = model_class  # transformers' own annotation knows no report
     try:
         with quiet():
-            sketch = sketch_of(checkpoint, model_class)
-            placement.check(sketch)
-            packing = precision.bitsandbytes_config(sketch, placement.first)
-            straight = _straight(placement, packing is not None or checkpoint.quantised)
-            _refuse_too_large(checkpoint, sketch, precision, placement, straight)
-            options: dict[str, Any] = {"device_map": placement.device_map()} if straight else {}
-            model, report = loader.from_pretrained(
-                checkpoint.folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=precision.dense(placement.first) or "auto",
-                attn_implementation="sdpa",
-                # Reported below, with names, instead of raised without.
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **({"quantization_config": packing} if packing is not None else {}),
-                **options,
-            )
-            _refuse_other_weights(checkpoint, model_class, report)
-            if not straight:
-                model = model.to(placement.first)
-            _refuse_spilled(checkpoint, model)
-    except InputError:
-        raise
+            return _loaded(checkpoint, model_class, precision, placement)
     except Exception as error:  # configurations and devices can be wrong in any way
+        # The error may be kept, and the frames in its traceback would keep the model.
+        clear_frames(error.__traceback__)
+        if isinstance(error, InputError):
+            raise
         raise _not_loaded(checkpoint, model_class, error) from error
+
+
+def _loaded(
+    checkpoint: Checkpoint, model_class: type[M], precision: Precision, placement: Placement
+) -> M:
+    """The model, or whatever error is raised on the way."""
+    sketch = sketch_of(checkpoint, model_class)
+    placement.check(sketch)
+    packing = precision.bitsandbytes_config(sketch, placement.first)
+    straight = _straight(placement, packing is not None or checkpoint.quantised)
+    _refuse_too_large(checkpoint, sketch, precision, placement, straight)
+    loader: Any = model_class  # transformers' own annotation knows no report
+    model, report = loader.from_pretrained(
+        checkpoint.folder,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        # Never `auto`: without a word in config.json, transformers takes the first tensor's format.
+        dtype=precision.dense(placement.first) or stored_dtype(checkpoint, sketch),
+        attn_implementation="sdpa",
+        # Reported below, with names, instead of raised without.
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        **({"quantization_config": packing} if packing is not None else {}),
+        **({"device_map": placement.device_map()} if straight else {}),
+    )
+    _refuse_other_weights(checkpoint, model_class, report)
+    if not straight:
+        model = model.to(placement.first)
+    _refuse_spilled(checkpoint, model)
     model.eval().requires_grad_(False)
     loaded: M = model
     return loaded

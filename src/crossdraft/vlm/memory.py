@@ -26,6 +26,10 @@ from crossdraft.vlm.sketch import sketch_of
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+#: Dense formats by safetensors' names; the first counts where none is stored.
+_FORMATS = {
+    "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64,
+}  # fmt: skip
 #: Rows of keys and values that are counted: a prompt of Video-LLaVA (2,071), a fork of it asked.
 TOKENS = 4096
 #: Values of a token that live at once in a pass: so many times the hidden size (residual, norm,
@@ -48,7 +52,9 @@ class MemoryEstimate:
         cache: keys and values.
         working: see the head of this file.
         tokens: that keys and values are counted for.
+        parameters: of the model that config.json describes.
         narrower: the same model in narrower precisions, from wide to narrow.
+        parameters: values of the model that config.json describes, shared ones once.
     """
 
     model: str
@@ -58,6 +64,7 @@ class MemoryEstimate:
     working: int
     tokens: int
     narrower: tuple[MemoryEstimate, ...] = ()
+    parameters: int = 0
 
     @property
     def total(self) -> int:
@@ -131,13 +138,12 @@ def estimate_sketch(
 
 
 def stored_dtype(checkpoint: Checkpoint, sketch: PreTrainedModel) -> torch.dtype:
-    """What `auto` is: what config.json says, else the format of most stored bytes."""
+    """What `auto` is: what config.json says, else the dense format of most stored bytes."""
     named = getattr(sketch.config, "dtype", None)
     if isinstance(named, torch.dtype):
         return named
-    formats = {"F64": torch.float64, "BF16": torch.bfloat16, "F16": torch.float16}
     sizes = checkpoint.bytes_by_dtype
-    return formats.get(max(sizes, key=lambda one: sizes[one]), torch.float32)
+    return _FORMATS[max(_FORMATS, key=lambda name: sizes.get(name, 0))]
 
 
 def kv_bytes(model: PreTrainedModel, tokens: int, dtype: torch.dtype) -> int:
@@ -182,6 +188,7 @@ class _Sketched:
             cache=int(self._share() * cache),
             working=max(loading, _SLACK * rows * (_WIDE * hidden + _INNER * inner)),
             tokens=self.tokens,
+            parameters=sum(one.numel() for one in self.sketch.parameters()),
         )
 
     def _weights(self, precision: Precision, dense: torch.dtype) -> Iterator[int]:

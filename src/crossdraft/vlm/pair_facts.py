@@ -5,12 +5,12 @@ What is missing or wrong is a fact like the others, so that one look shows all o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,11 @@ from crossdraft.base.errors import InputError
 from crossdraft.scenes.questions import DEFAULT_QUESTIONS
 from crossdraft.vlm.model_spec import EVENT_KEYS, ROLES, ModelSpec, Role
 from crossdraft.vlm.pair import ModelPair
+
+if TYPE_CHECKING:
+    import torch
+
+    from crossdraft.vlm.memory import MemoryEstimate
 
 QUESTION = DEFAULT_QUESTIONS[0].text
 Facts = dict[str, Any]
@@ -28,7 +33,8 @@ def describe(pair: ModelPair) -> Facts:
 
     Returns:
         `name`, `load` and `where` of the pair; under `target` and `drafter` what is known of the
-        model, with what is wrong under `problems`; under `vocabulary` how much of the drafter's the
+        model, with what is wrong under `problems`; under `both` what the two need, where they go
+        onto the same devices; under `vocabulary` how much of the drafter's the
         target has, where both tokenizers are there.
     """
     facts: Facts = {"name": pair.name, "load": pair.load, "where": str(pair.where)}
@@ -37,6 +43,7 @@ def describe(pair: ModelPair) -> Facts:
         **facts,
         "target": target.facts,
         "drafter": drafter.facts,
+        "both": _both(target, drafter, pair.load),
         "vocabulary": _vocabulary(drafter, target),
     }
 
@@ -47,6 +54,9 @@ class _Described:
     def __init__(self, spec: ModelSpec, role: Role) -> None:
         self._spec, self._role = spec, role
         self.tokenizer: Any | None = None
+        self.needed: MemoryEstimate | None = None
+        self.devices: Sequence[torch.device] = ()
+        self._packed = False
         self.facts: Facts = {
             "model": spec.model,
             "folder": None,
@@ -80,6 +90,7 @@ class _Described:
         from crossdraft.vlm.model_config import model_config
 
         checkpoint = inspect(place)
+        self._packed = checkpoint.quantised
         self.facts |= {
             "architecture": checkpoint.architectures[0],
             "parameters": checkpoint.parameters,
@@ -90,13 +101,13 @@ class _Described:
     def _memory(self, place: Path) -> None:
         if "architecture" not in self.facts:
             return  # what is wrong was said
-        from crossdraft.vlm.free_memory import available_bytes
         from crossdraft.vlm.loading import estimate_target
         from crossdraft.vlm.placement import Placement
 
         needed = estimate_target(place, dtype=self._spec.dtype, device=self._spec.device)
         devices = Placement.parse(self._spec.device).devices
-        free = [available_bytes(device) for device in devices]
+        self._refuse_unfilled(place, needed)
+        self.needed, self.devices = needed, devices
         self.facts["memory"] = {
             "precision": needed.precision,
             "total_bytes": needed.total,
@@ -105,8 +116,21 @@ class _Described:
             "working_bytes": needed.working,
             "tokens": needed.tokens,
             "devices": [str(device) for device in devices],
-            "free_bytes": None if None in free else sum(size or 0 for size in free),
+            **_room([needed], devices),
         }
+
+    def _refuse_unfilled(self, place: Path, needed: MemoryEstimate) -> None:
+        """Whoever loads the weights compares their names; too few of them show here already."""
+        stored = self.facts["parameters"]
+        if needed.parameters <= stored or self._packed or self._spec.tower is not None:
+            return
+        raise InputError(
+            f"the weight files hold {stored:,} parameters, and config.json describes a model of "
+            f"{needed.parameters:,}",
+            where=place,
+            expected="configuration and weights of the same model, all of it",
+            hint="take config.json and all weight files from one place",
+        )
 
     def _prompt(self, place: Path) -> None:
         from crossdraft.vlm.config_file import read_config
@@ -131,6 +155,25 @@ class _Described:
         ids = builder(np.zeros((builder.frames, 1, 1, 3), np.uint8), QUESTION).ids
         text = _readable(ids, picture_ids(model_config(place)), self.tokenizer.decode)
         self.facts["prompt"] = {"text": text, "tokens": len(ids)}
+
+
+def _both(target: _Described, drafter: _Described, load: str) -> Facts | None:
+    """What the two models need of the same devices; None where they go onto others."""
+    if target.needed is None or drafter.needed is None or target.devices != drafter.devices:
+        return None
+    held = [target.needed, drafter.needed]
+    if load == "in_turn":
+        held = [max(held, key=lambda one: one.total)]
+    return {"total_bytes": sum(one.total for one in held), **_room(held, target.devices)}
+
+
+def _room(held: Sequence[MemoryEstimate], devices: Sequence[torch.device]) -> Facts:
+    """What is free, and what would fit where these do not."""
+    from crossdraft.vlm.free_memory import advice, free_bytes
+
+    free = free_bytes(devices)
+    fits = free is None or sum(one.total for one in held) <= free
+    return {"free_bytes": free, "advice": None if fits else advice(held, devices, free or 0)}
 
 
 def _readable(

@@ -75,7 +75,7 @@ class PairModels:
     def close(self) -> None:
         """Forget the models, and give their memory back."""
         self._held.clear()
-        gc.collect()
+        gc.collect()  # accelerate's hooks, of models over several GPUs, refer back to them
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import InputError, gist
+from crossdraft.vlm.config_file import read_json
 from crossdraft.vlm.hub_cache import fetch_again
 from crossdraft.vlm.quiet import quiet
+from crossdraft.vlm.safetensors_header import refuse_pointer
+
+#: Files of a tokenizer beside `tokenizer.model`, of which a folder holds some.
+_TOKENIZER_JSON = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
 
 
 def plain_question(question: Any, controls: Iterable[str]) -> str:
@@ -55,6 +62,7 @@ def load_tokenizer(folder: Path) -> Any:
             expected="the files of a tokenizer",
             hint=fetch_again(folder / "tokenizer.json"),
         )
+    _refuse_damaged(folder)
     if not (folder / "tokenizer.json").is_file():
         _need_sentencepiece(folder)
     from transformers import AutoTokenizer
@@ -93,6 +101,15 @@ def small_files(folder: Path | None) -> Iterator[None]:
             expected="config.json, tokenizer.json and tokenizer_config.json as published",
             hint="take these files from one place, as they were published",
         ) from error
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """transformers would not say which file it cannot read."""
+    for name in _TOKENIZER_JSON:
+        if (folder / name).is_file():
+            read_json(folder / name, "the tokenizer")
+    if (folder / "tokenizer.model").is_file():
+        refuse_pointer(folder / "tokenizer.model")
 
 
 def _need_sentencepiece(folder: Path) -> None:

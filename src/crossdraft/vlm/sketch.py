@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from crossdraft.base.errors import InputError
+from crossdraft.base.errors import InputError, gist
 from crossdraft.vlm.checkpoint import Checkpoint
 from crossdraft.vlm.hub_cache import fetch_again
 from crossdraft.vlm.quiet import quiet
@@ -25,14 +25,24 @@ def sketch_of(checkpoint: Checkpoint, model_class: type[M]) -> M:
     """The model of a checkpoint on the meta device.
 
     Raises:
-        InputError: it has far more parameters than the weight files hold.
-        Exception: whatever transformers raises over the configuration.
+        InputError: transformers refuses the configuration, or it describes far more parameters than
+            the weight files hold.
     """
     maker: Any = model_class
-    with quiet():
-        config = maker.config_class.from_pretrained(checkpoint.folder, local_files_only=True)
-        with torch.device("meta"):
-            sketch: M = maker._from_config(config, attn_implementation="sdpa")
+    try:
+        with quiet():
+            config = maker.config_class.from_pretrained(checkpoint.folder, local_files_only=True)
+            with torch.device("meta"):
+                sketch: M = maker._from_config(config, attn_implementation="sdpa")
+    except Exception as error:  # a configuration can be wrong in any way
+        from transformers import __version__
+
+        raise InputError(
+            f"cannot be loaded as {model_class.__name__} ({type(error).__name__}: {gist(error)})",
+            where=checkpoint.config_path,
+            expected="a configuration that transformers builds a model from",
+            hint=f"is it as it was written, and for transformers {__version__}?",
+        ) from error
     _refuse_far_larger(checkpoint, sketch)
     return sketch
 

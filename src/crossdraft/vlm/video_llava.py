@@ -21,10 +21,8 @@ from transformers.models.video_llava.modeling_video_llava import (
 )
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.fields import Item
-from crossdraft.base.files import parse_json, read_text
 from crossdraft.vlm.clip_tower import states_per_frame
-from crossdraft.vlm.config_file import read_config
+from crossdraft.vlm.config_file import read_config, read_json
 from crossdraft.vlm.hub_cache import fetch_again, find
 from crossdraft.vlm.image_text import picture_ids
 from crossdraft.vlm.load_model import load_model
@@ -308,7 +306,7 @@ def _pixel_settings(folder: Path) -> PixelSettings:
         path = folder / file
         if not path.is_file():
             continue
-        item = Item(parse_json(read_text(path), path), path, "the configuration")
+        item = read_json(path)
         if part is None:
             return PixelSettings.from_config(item.value, path)
         if part in item.value:

@@ -10,15 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.fields import Item
-from crossdraft.base.files import parse_json, read_text
+from crossdraft.vlm.config_file import read_json
 from crossdraft.vlm.hub_cache import fetch_again
-from crossdraft.vlm.safetensors_header import (
-    CONVERT,
-    WeightFile,
-    read_header,
-    refuse_pointer,
-)
+from crossdraft.vlm.safetensors_header import CONVERT, WeightFile, read_header
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _EXPECTED = f"{SINGLE}, or {INDEX} and the files it names"
@@ -76,7 +70,6 @@ def named(names: Sequence[str], most: int = 3) -> str:
 def _indexed(folder: Path) -> tuple[WeightFile, ...]:
     """The files that the folder's index names."""
     index = folder / INDEX
-    refuse_pointer(index)
     file_of = _weight_map(index)
     names = sorted(set(file_of.values()))
     missing = [name for name in names if not (folder / name).exists()]
@@ -96,7 +89,7 @@ def _indexed(folder: Path) -> tuple[WeightFile, ...]:
 
 def _weight_map(index: Path) -> dict[str, str]:
     """The index: name of a tensor -> name of its file."""
-    document = Item(parse_json(read_text(index), index), index, "the index")
+    document = read_json(index, "the index")
     file_of = document.value.get("weight_map")
     if not isinstance(file_of, dict) or not file_of:
         raise document.error("has no weight_map", "the file of every tensor, by its name")

@@ -12,8 +12,7 @@ from typing import Any
 from transformers import AutoConfig, CLIPVisionConfig, LlamaConfig
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.fields import Item
-from crossdraft.base.files import parse_json, read_text
+from crossdraft.vlm.config_file import read_json
 from crossdraft.vlm.hub_cache import find
 
 #: `architectures` and `model_type` of the published config.json.
@@ -101,7 +100,7 @@ def tower_folder(named: Any, folder: Path | str) -> Path | None:
 def _tower_config(folder: Path) -> dict[str, Any]:
     """Fields of a CLIP vision tower, or of the vision half of a whole CLIP."""
     path = folder / "config.json"
-    item = Item(parse_json(read_text(path), path), path, "the tower's configuration")
+    item = read_json(path, "the tower's configuration")
     values = item.mapping("vision_config") or dict(item.value)
     values.pop("architectures", None)
     return values

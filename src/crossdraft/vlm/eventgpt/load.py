@@ -15,6 +15,7 @@ from crossdraft.vlm.eventgpt.modeling import EventGPTForConditionalGeneration
 from crossdraft.vlm.eventgpt.processing import EventGPTPrompts
 from crossdraft.vlm.hub_cache import find
 from crossdraft.vlm.load_model import load_model
+from crossdraft.vlm.precision import Precision
 from crossdraft.vlm.target import Target
 from crossdraft.vlm.weight_files import named, weight_files
 
@@ -26,7 +27,7 @@ _CLIP = "vision_model."
 def load_eventgpt(
     path: Path | str,
     *,
-    dtype: Any = "auto",
+    dtype: str | torch.dtype | Precision = "auto",
     device: torch.device | str | Mapping[str, int | str] = "cpu",
     template: str = "official",
     frames: int = FRAMES,

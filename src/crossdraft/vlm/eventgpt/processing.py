@@ -169,8 +169,9 @@ class EventGPTPrompts:
                 "a question as text, and the checkpoint has no tokenizer",
                 where=self._where,
                 expected="tokenizer.json or tokenizer.model beside config.json",
-                hint="name a folder with the tokenizer of Vicuna-7B v1.5 (drafter.tokenizer of a "
-                f"pair), or give ids with a single {self._slot} where the events stand",
+                hint="name a folder with the tokenizer of Vicuna-7B v1.5 (in a pair: --set "
+                "drafter.tokenizer=FOLDER; in Python: tokenizer=FOLDER), or give ids with a single "
+                f"{self._slot} where the events stand",
             )
         before, after = self._halves(question)
         return self._prompt(scene, before, after)

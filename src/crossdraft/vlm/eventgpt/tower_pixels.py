@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.fields import Item
-from crossdraft.base.files import parse_json, read_text
+from crossdraft.vlm.config_file import read_json
 from crossdraft.vlm.eventgpt.configuration import PUBLISHED_TOWER, EventGPTConfig, tower_folder
 from crossdraft.vlm.hub_cache import fetch_again
 from crossdraft.vlm.pixel_settings import PixelSettings
@@ -24,8 +23,7 @@ def pixel_settings_of(folder: Path, config: EventGPTConfig) -> PixelSettings:
     for place in (folder, tower):
         path = None if place is None else place / "preprocessor_config.json"
         if path is not None and path.is_file():
-            item = Item(parse_json(read_text(path), path), path, "the configuration")
-            return PixelSettings.from_config(item.value, path)
+            return PixelSettings.from_config(read_json(path).value, path)
     vision: Any = config.vision_config
     side = PUBLISHED_TOWER["image_size"]
     if vision.image_size == side:
