@@ -18,8 +18,7 @@ from torch import Tensor, nn
 import crossdraft.vlm.pair_models as pair_models
 from crossdraft.base.errors import InputError
 from crossdraft.bench.checks import answers
-from crossdraft.bench.checks.check import Check
-from crossdraft.bench.doctor import NAMES, Models, diagnose, summary
+from crossdraft.bench.doctor import diagnose, summary
 from crossdraft.bench.made_scene import MadeScene
 from crossdraft.vlm.attention import Block
 from crossdraft.vlm.batch import answer_greedily
@@ -34,18 +33,7 @@ from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Answer, Step
 from crossdraft.vlm.target import Target
 from crossdraft.vlm.video_llava import VideoLlavaPrompts
-from tests.bench.tiny_pair import write_pair
-
-QUESTION = "What is in this scene?"
-
-
-@dataclasses.dataclass
-class Mixed:
-    """Models that are not those of their pair."""
-
-    pair: ModelPair
-    target: Target
-    drafter: Target
+from tests.bench.tiny_pair import QUESTION, Mixed, checked, red, write_pair
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +51,9 @@ def _own_cost_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CROSSDRAFT_CACHE", str(tmp_path / "cache"))
 
 
-def checked(models: Models, *only: str, scene: Any = None) -> dict[tuple[str, str], Check]:
-    """Every check that the doctor makes, by model and name."""
-    found = list(diagnose(models, scene, QUESTION, only=only or NAMES))
-    return {(check.model, check.name): check for check in found}
-
-
-def red(models: Models, *only: str) -> set[tuple[str, str]]:
-    """Model and name of the checks that fail."""
-    return {key for key, check in checked(models, *only).items() if check.ok is False}
-
-
 def test_a_sound_pair_passes(models: PairModels) -> None:
     found = checked(models)
-    proofs = ("frames", "prompts", "answers", "states", "rollback")
+    proofs = ("frames", "scenes", "prompts", "answers", "states", "rollback")
     for role in ("target", "drafter"):
         for name in proofs:
             assert found[role, name].ok is True, found[role, name]
@@ -88,7 +65,7 @@ def test_a_sound_pair_passes(models: PairModels) -> None:
     assert found["pair", "frames"].ok is True
     assert found["pair", "vocabulary"].ok is True
     assert found["pair", "scene"].numbers == {"made_up": True}
-    assert summary(list(found.values())) == "13 proofs passed, 0 failed, 2 not checked"
+    assert summary(list(found.values())) == "15 proofs passed, 0 failed, 2 not checked"
 
 
 def test_numbers_of_a_sound_pair(models: PairModels) -> None:
@@ -145,7 +122,7 @@ def test_states_shifted_in_answer_many(models: PairModels, monkeypatch: pytest.M
     assert found["target", "answers"].ok is True
     assert found["target", "states"].ok is False
     assert found["target", "states"].line.startswith("answer_many: ")
-    assert list(found["target", "states"].numbers["wrong"]) == ["answer_many"]
+    assert list(found["target", "states"].numbers["wrong"]) == ["answer_many", "beside it"]
 
 
 def test_following_forgets_a_state(models: PairModels, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,13 +365,16 @@ def test_one_model_that_is_not_there(pair: ModelPair) -> None:
 
 def test_no_model_at_all(pair: ModelPair) -> None:
     nowhere = pair.with_value("target.model=nowhere").with_value("drafter.model=nowhere")
-    with pytest.raises(InputError, match=r"target\.model: nowhere"):
+    with pytest.raises(InputError, match=r"target\.model: nowhere") as raised:
         checked(PairModels(nowhere))
+    assert "\ndrafter.model: nowhere: no such folder" in str(raised.value)
 
 
 def test_what_is_asked_wrongly(models: PairModels) -> None:
     with pytest.raises(InputError, match="no check 'state'"):
         checked(models, "state")
+    with pytest.raises(InputError, match="no check"):
+        list(diagnose(models, None, QUESTION, only=()))
     with pytest.raises(InputError, match="16 or more"):
         list(diagnose(models, None, QUESTION, max_new_tokens=15))
     with pytest.raises(InputError, match="<video>"):

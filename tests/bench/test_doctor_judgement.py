@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from crossdraft.bench.checks.answers import judge
 from crossdraft.bench.checks.check import Check
-from crossdraft.bench.checks.reference import Noise, Reference, largest_difference
+from crossdraft.bench.checks.noise import explained
+from crossdraft.bench.checks.reference import Noise, Reference, _noise, largest_difference
 from crossdraft.bench.checks.vocabulary import Words, check_vocabulary
 from tests.vlm.eventgpt_folder import event_tokenizer
 
@@ -55,6 +58,32 @@ def test_no_noise_is_one_rounding_and_no_more() -> None:
     assert exact.limit == pytest.approx(10 * 1e-7**0.5)
 
 
+def test_what_rounding_explains() -> None:
+    assert explained(NOISE, 9e-3, 3e-3)
+    assert not explained(NOISE, 1.1e-2, 3e-3)  # a flip at eleven times the noise
+    assert not explained(NOISE, 9e-3, 4e-3)  # beyond the half of the digits
+
+
+class _Quantised:
+    is_quantized = True
+
+
+class _Int8(_Quantised):
+    is_loaded_in_8bit = True
+
+
+def test_quantised_weights_round_as_bfloat16_does() -> None:
+    rows = torch.ones(2, 3)
+    eps = torch.finfo(torch.bfloat16).eps
+    assert _noise(_Quantised(), rows, rows).eps == eps > _noise(None, rows, rows).eps
+
+
+def test_rows_of_int8_depend_on_the_rows_beside_them() -> None:
+    rows = torch.full((2, 3), 8.0)
+    assert _noise(_Int8(), rows, rows).limit == pytest.approx(2.0)
+    assert _noise(_Quantised(), rows, rows).limit == pytest.approx(8 * 2**-3.5)
+
+
 def test_differences_of_what_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="shape"):
         largest_difference(torch.zeros(2, 3), torch.zeros(3, 3))
@@ -81,6 +110,42 @@ def test_ids_that_no_word_has_must_not_be_drafted(words: Words) -> None:
     wide = np.concatenate([words.draftable, np.ones(61, np.bool_)])
     found = check_vocabulary(dataclasses.replace(words, draftable=wide), words)
     assert found.ok is False and "61 ids that no word has" in found.line
+
+
+def test_ids_in_gaps_of_the_tokenizer(words: Words) -> None:
+    """The number of words says nothing about their ids."""
+    maker: Any = PreTrainedTokenizerFast
+    known = event_tokenizer().get_vocab()
+    gap = max(known.values()) + 1
+    tokenizer = maker(
+        tokenizer_object=Tokenizer(WordLevel({"<unk>": 0, "a": 1, "b": gap}, unk_token="<unk>")),
+        unk_token="<unk>",
+    )
+    draftable = np.zeros(gap + 1, np.bool_)
+    draftable[[1, gap]] = True
+    assert Words(tokenizer, draftable).wordless == 0
+    draftable[5] = True
+    assert Words(tokenizer, draftable).wordless == 1
+
+
+def test_signs_must_not_be_drafted(words: Words) -> None:
+    maker: Any = PreTrainedTokenizerFast
+    tokenizer = maker(
+        tokenizer_object=event_tokenizer(), bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    target = Words(tokenizer, np.ones(len(tokenizer), np.bool_))
+    found = check_vocabulary(target, words)
+    assert found.ok is False and found.line.endswith("; so may <pad>")
+    target.draftable[-1] = False
+    assert check_vocabulary(target, words).ok is True
+
+
+def test_as_many_ids_as_were_trained(words: Words) -> None:
+    count = len(words.draftable)
+    assert check_vocabulary(dataclasses.replace(words, trained=count), words).ok is True
+    found = check_vocabulary(dataclasses.replace(words, trained=count - 1), words)
+    assert found.ok is False and f"{count - 1} were trained" in found.line
 
 
 def test_nothing_may_be_drafted(words: Words) -> None:

@@ -77,6 +77,8 @@ def test_event_frames_behind_the_end_of_the_video() -> None:
     assert check_overlap(scene, Seen("video", 0, 350_000, 400_000), events).ok is True
     short = check_overlap(scene, events, Seen("video", 0, 90_000, 100_000))
     assert short.ok is False and "the video runs to 100.0 ms" in short.line
+    late = check_overlap(scene, events, Seen("video", 360_000, 390_000, 400_000))
+    assert late.ok is False
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ def test_one_line_for_each_check(pair: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("measured    pair     scene      made up")
-    assert lines[-1] == "13 proofs passed, 0 failed, 2 not checked"
-    assert sum(line.startswith("ok ") for line in lines) == 13
+    assert lines[-1] == "15 proofs passed, 0 failed, 2 not checked"
+    assert sum(line.startswith("ok ") for line in lines) == 15
     assert not list(tmp_path.glob("runs"))
 
 
@@ -51,7 +51,7 @@ def test_a_failed_proof_is_exit_1(pair: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_json_alone(pair: Path) -> None:
-    done = called(pair, "--only", "frames, vocabulary", "--json", "--max-new-tokens", "20")
+    done = called(pair, "--only", "frames, ,vocabulary,", "--json", "--max-new-tokens", "20")
     assert done.exit_code == 0
     result = json.loads(done.stdout)
     assert (result["schema"], result["command"]) == ("crossdraft.result/1", "doctor")
@@ -75,7 +75,12 @@ def test_a_scene_of_a_dataset_and_another_value(pair: Path, tmp_path: Path) -> N
 
 
 def test_wrong_calls_are_exit_2(pair: Path, tmp_path: Path) -> None:
-    for arguments in (["--only", "state"], ["--scene", "nothing.h5"], ["--max-new-tokens", "3"]):
+    for arguments in (
+        ["--only", "state"],
+        ["--only", ","],
+        ["--scene", "nothing.h5"],
+        ["--max-new-tokens", "3"],
+    ):
         done = called(pair, *arguments)
         assert isinstance(done.exception, InputError), arguments
 
@@ -91,6 +96,19 @@ def test_a_model_that_is_not_there_is_exit_2_behind_what_the_other_shows(pair: P
     assert "ok          target   frames" in done.stdout
     assert "not checked drafter  frames     drafter.model: nowhere" in done.stdout
     assert "error: drafter.model: nowhere" in done.stderr
+
+
+def test_two_models_that_are_not_there_are_both_named(pair: Path) -> None:
+    done = called(pair, "--set", "target.model=here", "--set", "drafter.model=there")
+    assert isinstance(done.exception, InputError)
+    said = str(done.exception)
+    assert "target.model: here: " in said and "drafter.model: there: " in said
+
+
+def test_more_tokens_than_the_model_reads_are_exit_2(pair: Path) -> None:
+    done = called(pair, "--only", "answers", "--max-new-tokens", "1200")
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception.where) == "--max-new-tokens (target)"
 
 
 def test_a_scene_of_one_sensor_is_no_fault(pair: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import textwrap
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossdraft.base.errors import InputError
-from crossdraft.cli.options import Pair, Set
+from crossdraft.cli.json_out import print_json
+from crossdraft.cli.options import Pair, Sensor, Set, scene_of
 
 if TYPE_CHECKING:
     from crossdraft.bench.checks.check import Check
@@ -32,6 +32,7 @@ def doctor(
             show_default="a made-up scene",
         ),
     ] = None,
+    sensor: Sensor = None,
     question: Annotated[
         str, typer.Option("--question", "-q", help="What both models are asked.")
     ] = "What are the key elements in this scene?",
@@ -42,7 +43,8 @@ def doctor(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="frames, prompts, adaptor, answers, states, rollback, noise, cost, vocabulary.",
+            help="frames, scenes, prompts, adaptor, answers, states, rollback, noise, cost, "
+            "vocabulary.",
             show_default="all",
         ),
     ] = None,
@@ -53,20 +55,20 @@ def doctor(
     """Prove that a pair is wired right: one line with numbers for each proof, as it is made.
 
     Sessions answer as generate does, state t emits token t, rollback leaves no trace, every prompt
-    is the same prompt, the adaptor is applied once, the right frames are shown, words map. Measured
-    beside it: what the width of a pass changes, what it costs. Exit code 1 when a proof fails, 2
-    when a model cannot be loaded.
+    is the one written out, the adaptor is applied once, the right frames of the right scene are
+    shown, words map. Measured beside it: what the width of a pass changes, what it costs. Exit
+    code 1 when a proof fails, 2 when a model cannot be loaded.
 
     Example: crossdraft doctor --pair eventgpt-videollava --scene drive.h5,drive.mp4
     """
     from crossdraft.bench.doctor import NAMES, diagnose, summary
-    from crossdraft.scenes.find_scene import find_scene
     from crossdraft.vlm.pair import ModelPair
     from crossdraft.vlm.pair_models import PairModels
 
     chosen = ModelPair.find(pair, overrides or ())
-    found = None if scene is None else find_scene(scene)
-    names = NAMES if only is None else tuple(name.strip() for name in only.split(","))
+    found = None if scene is None else scene_of(scene, sensor)
+    named = (name.strip() for name in (only or "").split(","))
+    names = NAMES if only is None else tuple(name for name in named if name)
     # No check needs both models at once.
     with PairModels(replace(chosen, load="in_turn")) as models:
         lines = diagnose(models, found, question, max_new_tokens=max_new_tokens, only=names)
@@ -93,7 +95,7 @@ def doctor(
             "max_new_tokens": max_new_tokens, "only": list(names),
         }  # fmt: skip
         payload = {"summary": summary(checks), "checks": [check.to_json() for check in checks]}
-        print(json.dumps(Result("doctor", payload, config).to_json(), ensure_ascii=False))
+        print_json(Result("doctor", payload, config).to_json())
     else:
         print(summary(checks))
     if lost is not None:

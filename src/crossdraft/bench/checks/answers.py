@@ -31,17 +31,19 @@ class Verdict(NamedTuple):
 
 def check_answers(case: Case) -> Check:
     """Three ways to the answer, each against `generate`."""
-    expected, noise = case.reference.answer, case.reference.logits_noise
+    own, other, noise = case.reference, case.other_reference, case.reference.logits_noise
     drafted, passes = _drafted(case)
+    first, second = _together(case)
     ways = {
-        "token by token": _plain(case),
-        "answer_many": _together(case),
-        f"through drafts in {passes} passes": drafted,
+        "token by token": (own, _plain(case)),
+        "answer_many": (own, first),
+        "beside it": (other, second),
+        f"through drafts in {passes} passes": (own, drafted),
     }
-    verdicts = {name: _verdict(case, found) for name, found in ways.items()}
+    verdicts = {name: _verdict(case, *way) for name, way in ways.items()}
     sane = noise.measured <= noise.limit
     said = ", ".join(
-        f"{name} {one.equal} of {len(expected)} {one.why}".rstrip()
+        f"{name} {one.equal} of {len(ways[name][0].answer)} {one.why}".rstrip()
         for name, one in verdicts.items()
     )
     line = f"tokens equal to generate's: {said}"
@@ -51,7 +53,7 @@ def check_answers(case: Case) -> Check:
         "answers",
         sane and all(one.ok for one in verdicts.values()),
         line,
-        tokens=len(expected),
+        tokens=len(own.answer),
         equal={name: one.equal for name, one in verdicts.items()},
         passes=passes,
         rounding=[name for name, one in verdicts.items() if one.ok and one.why],
@@ -59,14 +61,14 @@ def check_answers(case: Case) -> Check:
     )
 
 
-def _verdict(case: Case, found: Sequence[int]) -> Verdict:
+def _verdict(case: Case, reference: Reference, found: Sequence[int]) -> Verdict:
     """As `judge`; and where rounding sent an answer another way, the rest of it must be greedy."""
-    verdict = judge(case.reference, found)
+    verdict = judge(reference, found)
     if verdict.ok and verdict.why:
-        logits, _ = read_rows(case.target.model, case.prompt.ids, found, case.inputs)
+        logits, _ = read_rows(case.target.model, reference.prompt, found, case.inputs)
         said = torch.tensor(found, device=logits.device)
         below = float((logits.amax(1) - logits.gather(1, said[:, None])[:, 0]).max())
-        if not below <= case.reference.logits_noise.allowed:
+        if not below <= reference.logits_noise.allowed:
             why = f"(and later a token {below:.2g} below the largest logit)"
             return Verdict(verdict.equal, False, why)
     return verdict
@@ -100,10 +102,10 @@ def _plain(case: Case) -> list[int]:
     return answer
 
 
-def _together(case: Case) -> list[int]:
-    """Beside another question about the scene, as extraction asks."""
-    questions = [case.question, f"{case.question} Why?"]
-    return list(case.opened.session.answer_many(questions, case.count)[0].tokens)
+def _together(case: Case) -> list[tuple[int, ...]]:
+    """Beside another question about the scene, as extraction asks; both answers."""
+    answers = case.opened.session.answer_many([case.prompt, case.other_prompt], case.count)
+    return [answer.tokens for answer in answers]
 
 
 def _drafted(case: Case) -> tuple[list[int], int]:

@@ -19,9 +19,8 @@ from crossdraft.bench.checks.check import Check
 from crossdraft.bench.checks.reference import largest_difference
 from crossdraft.bench.made_scene import MadeScene
 from crossdraft.scenes.events import EventStream
-from crossdraft.scenes.render import render_frames
+from crossdraft.scenes.render import RenderSettings, render_frames
 from crossdraft.scenes.windows import Window, clip_span
-from crossdraft.vlm.eventgpt.processing import EventGPTPrompts
 from crossdraft.vlm.pixels import preprocess
 
 #: Share of the sensor's pixels that one part of EventGPT's training windows touches.
@@ -32,14 +31,10 @@ _ROUNDING_US = 2
 Times = NDArray[np.int64]
 
 
-def reads_events(prompts: Any) -> bool:
-    """Whether a prompt builder shows events; all others show video."""
-    return isinstance(prompts, EventGPTPrompts)
-
-
 def check_frames(case: Case) -> Check:
     """The frames that a model was shown, against those that it should be shown; notes them."""
-    return _events(case) if reads_events(case.prompts) else _video(case)
+    render = case.wanted.render
+    return _video(case) if render is None else _events(case, render)
 
 
 def check_overlap(scene: Any, *seen: Seen | None) -> Check:
@@ -67,9 +62,8 @@ def check_overlap(scene: Any, *seen: Seen | None) -> Check:
 
 def _video(case: Case) -> Check:
     times_us, clip_us = _timeline(case.scene)
-    count = case.prompts.frames
-    due = _uniform(times_us, clip_us, count)
-    shown = case.prompts.frames_of(case.scene)
+    due = _uniform(times_us, clip_us, case.wanted.frames)
+    shown = case.shown
     (entered,) = case.opened.inputs.values()
     apart = _pixels_apart(case, entered[0], list(_pictures(case.scene, times_us, due)))
     chosen = shown.indices.tolist() == due.tolist()
@@ -86,15 +80,20 @@ def _video(case: Case) -> Check:
     )  # fmt: skip
 
 
-def _events(case: Case) -> Check:
+def _events(case: Case, render: RenderSettings) -> Check:
+    """Of event frames.
+
+    Args:
+        render: how the pair says that events are drawn.
+    """
     stream: EventStream = case.scene.events()
     span_us = case.scene.window_us or clip_span(stream)
-    shown, render = case.prompts.frames_of(case.scene), case.prompts.render
-    due = _counts(stream, span_us, case.prompts.frames, Window.parse(render.window))
+    shown, due = case.shown, _counts(stream, span_us, render)
     drawn = render_frames(stream, render, span_us=case.scene.window_us)
     (entered,) = case.opened.inputs.values()
     apart = _pixels_apart(case, entered[0], drawn)
-    counted = due is None or shown.events.tolist() == due
+    counted = shown.events.tolist() == due
+    other = _other_settings(case.prompts.render, render)
     seen_us = shown.spans_us[shown.events > 0] - span_us[0]
     if not len(seen_us):
         raise ValueError("the event frames are empty")
@@ -105,14 +104,16 @@ def _events(case: Case) -> Check:
         f"{_ms(start_us)} to {_ms(end_us)} ms into the clip"
     )
     if not counted:
-        line += f"; the window holds {', '.join(f'{n:,}' for n in due or ())}"
+        line += f"; the window holds {', '.join(f'{n:,}' for n in due)}"
+    if other:
+        line += f"; drawn with {other}"
     line += f"; each touches {_range(touched, '.1%')} of the sensor"
     low, high = TRAINED_ON
     if not (low <= touched.min() and touched.max() <= high):
         line += f", EventGPT was trained on {low:.0%} to {high:.0%}"
     case.seen = Seen("events", start_us, end_us, span_us[1] - span_us[0])
     return case.check(
-        "frames", counted and apart == 0, line + _pixel_words(apart),
+        "frames", counted and not other and apart == 0, line + _pixel_words(apart),
         events=shown.events.tolist(), spans_us=seen_us.tolist(), expected=due,
         touched=touched.tolist(), pixel_difference=apart,
     )  # fmt: skip
@@ -142,22 +143,51 @@ def _pictures(scene: Any, times_us: Times, due: Times) -> NDArray[np.uint8]:
     return read_at(scene.video_path, times_us[due]).frames
 
 
-def _counts(
-    stream: EventStream, span_us: tuple[int, int], parts: int, window: Window
-) -> list[int] | None:
-    """Events of each part of equal count; None where every frame has a window of its own."""
+def _counts(stream: EventStream, span_us: tuple[int, int], render: RenderSettings) -> list[int]:
+    """Events of each frame: of equal parts of one window, or of windows spread over the clip."""
+    (start_us, end_us), parts = span_us, render.parts
+    window = Window.parse(render.window)
+    length_us = min(window.length_us or end_us - start_us, end_us - start_us)
+    slack_us = end_us - start_us - length_us
     if window.kind == "spread":
-        return None
-    start_us, end_us = span_us
-    if window.length_us:
-        start_us = max(start_us, end_us - window.length_us)
-    share, rest = divmod(int(((stream.t >= start_us) & (stream.t <= end_us)).sum()), parts)
-    return [*[share] * (parts - 1), share + rest]
+        # From the clip's start to its end; a single window stands in the middle.
+        starts = (
+            [slack_us * i // (parts - 1) for i in range(parts)] if parts > 1 else [slack_us // 2]
+        )
+        counts = [
+            _between(stream, start_us + us, start_us + us + length_us, end_us) for us in starts
+        ]
+    else:
+        share, rest = divmod(_between(stream, start_us + slack_us, end_us, end_us), parts)
+        counts = [*[share] * (parts - 1), share + rest]
+    return counts[:1] if render.keep == "first" else counts
+
+
+def _between(stream: EventStream, start_us: int, stop_us: int, clip_end_us: int) -> int:
+    """Events from a time up to another, which is left out unless the clip ends there."""
+    behind = stop_us + (stop_us == clip_end_us)
+    return int(((stream.t >= start_us) & (stream.t < behind)).sum())
+
+
+def _other_settings(found: RenderSettings, wanted: RenderSettings) -> str:
+    """Settings in which a model draws otherwise than its pair says; empty where it does not."""
+    its, due = found.to_json(), wanted.to_json()
+    return ", ".join(
+        f"{name} {its[name]}, and the pair says {due[name]}"
+        for name in due
+        if its[name] != due[name]
+    )
 
 
 def _pixels_apart(case: Case, entered: Tensor, frames: list[NDArray[np.uint8]]) -> float:
-    """Largest difference between what entered the model and these frames."""
+    """Largest difference between what entered the model and these frames.
+
+    Raises:
+        ValueError: the model was shown another number of them.
+    """
     settings = case.prompts.settings
+    if len(entered) != len(frames):
+        raise ValueError(f"the model reads {len(entered)} frames, the pair says {len(frames)}")
     pixels = torch.cat([preprocess(frame[None], settings) for frame in frames])
     return largest_difference(entered, pixels.to(entered.dtype))
 

@@ -1,9 +1,10 @@
-"""One prompt, wherever one is built: same ids, same cut, same hash."""
+"""One prompt, wherever one is built, and the one that is written out: same ids, cut and hash."""
 
 from __future__ import annotations
 
 from crossdraft.bench.checks.case import Case
 from crossdraft.bench.checks.check import Check
+from crossdraft.bench.checks.written import written_prompt
 from crossdraft.vlm.config_file import read_config
 from crossdraft.vlm.model_spec import Role
 from crossdraft.vlm.pair import ModelPair
@@ -12,17 +13,16 @@ from crossdraft.vlm.prompt import Prompt, PromptBuilder
 
 
 def check_prompts(case: Case) -> Check:
-    """Hashes of the prompt as it is built, asked, answered, generated from, and built again."""
-    expected, again = case.prompt, prompts_from_files(case.pair, case.role)
+    """Hashes of the prompt as it is written out, built, asked, answered, and built again."""
+    expected, again = written_prompt(case), prompts_from_files(case.pair, case.role)
     assert again is not None
     session, _ = case.ask()
     (answer,) = case.opened.session.answer_many([case.question], 1)
-    generated = case.reference.sequence[: len(expected.ids)]
     hashes = {
-        "builder": expected.hash,
-        "session": Prompt(session.tokens, expected.cut).hash,
+        "written out": expected.hash,
+        "builder": case.prompt.hash,
+        "session": Prompt(session.tokens, case.prompt.cut).hash,
         "answer_many": answer.prompt_hash,
-        "generate": Prompt(generated, expected.cut).hash,
         "builder after use": case.prompts(case.scene, case.question).hash,
         "builder from the folder": again(case.scene, case.question).hash,
     }

@@ -29,11 +29,14 @@ class Noise:
         measured: largest difference between `generate` and one forward.
         scale: largest value of the rows.
         eps: of the number format.
+        coupled: rows depend on the rows beside them, as those of LLM.int8 do: it takes columns with
+            an outlier anywhere in a pass out of the 8-bit product.
     """
 
     measured: float
     scale: float
     eps: float
+    coupled: bool = False
 
     @property
     def level(self) -> float:
@@ -48,8 +51,9 @@ class Noise:
 
     @property
     def limit(self) -> float:
-        """What no noise explains: half of the digits are gone."""
-        return math.sqrt(self.eps) * self.scale
+        """What no noise explains: half of the digits are gone; a quarter of the largest value where
+        rows are coupled."""
+        return (0.25 if self.coupled else math.sqrt(self.eps)) * self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +97,11 @@ class Reference:
             _noise(model, hidden, whole_hidden),
         )
 
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """Ids that were answered."""
+        return self.sequence[: len(self.sequence) - len(self.tokens)]
+
     def margin(self, place: int, token: int) -> float:
         """By how much the logit of the token at a place is larger than that of another."""
         row = self.logits[place]
@@ -118,7 +127,8 @@ def _noise(model: Any, found: Tensor, expected: Tensor) -> Noise:
     eps = max(torch.finfo(expected.dtype).eps, torch.finfo(torch.float32).eps)
     if getattr(model, "is_quantized", False):
         eps = max(eps, torch.finfo(torch.bfloat16).eps)
-    return Noise(largest_difference(found, expected), float(expected.abs().max()), eps)
+    coupled = bool(getattr(model, "is_loaded_in_8bit", False))
+    return Noise(largest_difference(found, expected), float(expected.abs().max()), eps, coupled)
 
 
 @torch.no_grad()
