@@ -83,9 +83,9 @@ def test_a_tower_that_the_checkpoint_lacks_comes_from_a_clip(tmp_path: Path) -> 
     shutil.copy(bare / "clip" / "preprocessor_config.json", tmp_path / "saved")
     again: Any = load_eventgpt(tmp_path / "saved")
     prompt = again.prompts.of_ids(FRAMES, [1, -200, 5])
-    found, whole = (one.open(prompt).ask(prompt).logits for one in (again, expected))
+    found, same = (one.open(prompt).ask(prompt).logits for one in (again, expected))
     # Tensors lie otherwise in memory, and the last digit of a product with them.
-    assert torch.allclose(found, whole, atol=1e-5)
+    assert torch.allclose(found, same, atol=1e-5)
 
 
 def test_a_checkpoints_own_tower_is_never_replaced(tmp_path: Path) -> None:
