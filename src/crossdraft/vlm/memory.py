@@ -52,7 +52,6 @@ class MemoryEstimate:
         cache: keys and values.
         working: see the head of this file.
         tokens: that keys and values are counted for.
-        parameters: of the model that config.json describes.
         narrower: the same model in narrower precisions, from wide to narrow.
         parameters: values of the model that config.json describes, shared ones once.
     """
