@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer
@@ -18,7 +19,14 @@ from torch import Tensor
 
 from crossdraft.vlm.eventgpt.configuration import EventGPTConfig
 from crossdraft.vlm.eventgpt.modeling import EventGPTForConditionalGeneration
-from tests.vlm.video_llava_folder import IMAGE_SIZE, PATCH_SIZE, llama_tokenizer
+from tests.vlm.video_llava_folder import (
+    IMAGE_SIZE,
+    PATCH_SIZE,
+    llama_tokenizer,
+    noisy,
+    preprocessor,
+    write_json,
+)
 
 #: Names of the modules here, and what the published file calls them.
 _PUBLISHED = {
@@ -54,8 +62,8 @@ def write_eventgpt(
         _write_tokenizer(folder, pieces)
     values = _config(pieces.get_vocab_size()) | config
     _write_tower(folder / "clip")
-    _write_json(folder / "config.json", values | {"torch_dtype": str(dtype).removeprefix("torch.")})
-    _write_json(
+    write_json(folder / "config.json", values | {"torch_dtype": str(dtype).removeprefix("torch.")})
+    write_json(
         folder / "generation_config.json",
         {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0},
     )
@@ -77,15 +85,9 @@ def tiny_config(folder: Path) -> EventGPTConfig:
 
 def random_weights(config: EventGPTConfig, seed: int = 0) -> dict[str, Tensor]:
     """Weights by the names of the modules, large enough that answers vary."""
-    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         model = EventGPTForConditionalGeneration(config)
-    weights = {}
-    for name, tensor in sorted(model.state_dict().items()):
-        noise = torch.randn(tensor.shape, generator=generator)
-        norm = tensor.dim() == 1 and name.endswith(".weight")
-        weights[name] = 1 + 0.1 * noise if norm else 0.3 * noise
-    return weights
+    return noisy(model.state_dict(), seed)
 
 
 def published_name(name: str) -> str:
@@ -106,6 +108,11 @@ def event_tokenizer() -> Tokenizer:
     return pieces
 
 
+def event_frames(n: int = 5, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Random event frames, uint8 [n, 40, 60, 3]."""
+    return np.random.default_rng(seed).integers(0, 256, (n, 40, 60, 3), dtype=np.uint8)
+
+
 def _config(vocab: int) -> dict[str, Any]:
     return {
         "architectures": ["EventChatModel"], "attention_bias": False, "attention_dropout": 0.0,
@@ -124,7 +131,7 @@ def _config(vocab: int) -> dict[str, Any]:
 
 def _write_tower(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    _write_json(
+    write_json(
         folder / "config.json",
         {
             "architectures": ["CLIPVisionModel"], "hidden_act": "quick_gelu", "hidden_size": 32,
@@ -133,24 +140,13 @@ def _write_tower(folder: Path) -> None:
             "num_hidden_layers": 3, "patch_size": PATCH_SIZE, "projection_dim": 16,
         },
     )  # fmt: skip
-    _write_json(
-        folder / "preprocessor_config.json",
-        {
-            "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
-            "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True,
-            "do_rescale": True, "do_resize": True,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_processor_type": "CLIPImageProcessor",
-            "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3,
-            "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": IMAGE_SIZE},
-        },
-    )  # fmt: skip
+    write_json(folder / "preprocessor_config.json", preprocessor("CLIPImageProcessor"))
 
 
 def _write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
-    _write_json(
+    write_json(
         folder / "tokenizer_config.json",
         {
             **names, "add_bos_token": True, "add_eos_token": False,
@@ -158,7 +154,3 @@ def _write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
             "padding_side": "right", "sp_model_kwargs": {}, "tokenizer_class": "LlamaTokenizer",
         },
     )  # fmt: skip
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +91,23 @@ def random_weights(config: VideoLlavaConfig, vocab: int, seed: int = 0) -> dict[
     Rows of the head behind the vocabulary stay near zero: as in the published checkpoint, they
     are there and never win.
     """
-    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         model = VideoLlavaForConditionalGeneration(config)
-    weights = {}
-    # Sorted: the order of modules is another one in other releases of transformers.
-    for name, tensor in sorted(model.state_dict().items()):
-        noise = torch.randn(tensor.shape, generator=generator)
-        norm = tensor.dim() == 1 and name.endswith(".weight")
-        weights[name] = 1 + 0.1 * noise if norm else 0.3 * noise
+    weights = noisy(model.state_dict(), seed)
     weights["lm_head.weight"][vocab:] *= 0.01
     return weights
+
+
+def noisy(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Random weights of these shapes, large enough that answers vary."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = {}
+    # Sorted: the order of modules is another one in other releases of transformers.
+    for name, tensor in sorted(weights.items()):
+        noise = torch.randn(tensor.shape, generator=generator)
+        norm = tensor.dim() == 1 and name.endswith(".weight")
+        drawn[name] = 1 + 0.1 * noise if norm else 0.3 * noise
+    return drawn
 
 
 def hub_name(name: str) -> str:
@@ -156,8 +163,8 @@ def _write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
         }
         for token in tokens
     }  # fmt: skip
-    _write_json(folder / "special_tokens_map.json", names)
-    _write_json(
+    write_json(folder / "special_tokens_map.json", names)
+    write_json(
         folder / "tokenizer_config.json",
         {
             **names, "add_bos_token": True, "add_eos_token": False, "added_tokens_decoder": added,
@@ -181,28 +188,16 @@ def _write_configs(folder: Path, config: VideoLlavaConfig, dtype: torch.dtype) -
         "architectures": ["VideoLlavaForConditionalGeneration"],
         "ignore_index": -100, "torch_dtype": name, "transformers_version": "4.41.0.dev0",
     }  # fmt: skip
-    _write_json(folder / "config.json", values)
-    _write_json(
+    write_json(folder / "config.json", values)
+    write_json(
         folder / "generation_config.json",
         {
             "_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2,
             "pad_token_id": text["pad_token_id"], "transformers_version": "4.41.0.dev0",
         },
     )  # fmt: skip
-    _write_json(
-        folder / "preprocessor_config.json",
-        {
-            "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
-            "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True,
-            "do_rescale": True, "do_resize": True,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_processor_type": "VideoLlavaImageProcessor",
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
-            "processor_class": "VideoLlavaProcessor", "resample": 3,
-            "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": IMAGE_SIZE},
-        },
-    )  # fmt: skip
-    _write_json(
+    write_json(folder / "preprocessor_config.json", preprocessor("VideoLlavaImageProcessor"))
+    write_json(
         folder / "processor_config.json",
         {
             "image_token": "<image>", "num_additional_image_tokens": 1, "patch_size": PATCH_SIZE,
@@ -210,6 +205,19 @@ def _write_configs(folder: Path, config: VideoLlavaConfig, dtype: torch.dtype) -
             "vision_feature_select_strategy": "default",
         },
     )  # fmt: skip
+
+
+def preprocessor(kind: str) -> dict[str, Any]:
+    """What preprocessor_config.json says of this kind of image processor."""
+    return {
+        "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True,
+        "do_rescale": True, "do_resize": True,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_processor_type": kind,
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "processor_class": "VideoLlavaProcessor", "resample": 3,
+        "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": IMAGE_SIZE},
+    }  # fmt: skip
 
 
 def _write_weights(folder: Path, weights: dict[str, Tensor], shards: int) -> None:
@@ -227,11 +235,12 @@ def _write_weights(folder: Path, weights: dict[str, Tensor], shards: int) -> Non
         )
         where |= dict.fromkeys(members, file)
     size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
-    _write_json(
+    write_json(
         folder / "model.safetensors.index.json",
         {"metadata": {"total_size": size}, "weight_map": where},
     )
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Write a small file of a checkpoint."""
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")

@@ -15,15 +15,13 @@ import torch
 
 from crossdraft.base.errors import InputError
 from crossdraft.vlm.checkpoint import Checkpoint, inspect
-from crossdraft.vlm.eventgpt.configuration import ARCHITECTURE
+from crossdraft.vlm.eventgpt.configuration import ARCHITECTURES as EVENTGPT
 from crossdraft.vlm.load_model import load_model
 from crossdraft.vlm.memory import MemoryEstimate, estimate
 from crossdraft.vlm.placement import Placement
 from crossdraft.vlm.precision import Precision
 from crossdraft.vlm.target import Target
 
-#: As the published checkpoint says, and as `save_pretrained` writes it.
-EVENTGPT = (ARCHITECTURE, "EventGPTForConditionalGeneration")
 VIDEO_LLAVA = "VideoLlavaForConditionalGeneration"
 _EXPECTED = (
     "a causal decoder, alone or behind vision towers, whose key/value cache can be rolled back"

@@ -18,10 +18,11 @@ import torch
 
 from crossdraft.base.errors import InputError
 from crossdraft.vlm.config_file import read_config
-from crossdraft.vlm.eventgpt.processing import EventGPTPrompts
+from crossdraft.vlm.eventgpt.configuration import ARCHITECTURES as EVENTGPT
+from crossdraft.vlm.eventgpt.processing import TEMPLATES, EventGPTPrompts
 from crossdraft.vlm.free_memory import refuse_unless_fits
 from crossdraft.vlm.hub_cache import find
-from crossdraft.vlm.loading import EVENTGPT, VIDEO_LLAVA, estimate_target, load_target
+from crossdraft.vlm.loading import VIDEO_LLAVA, estimate_target, load_target
 from crossdraft.vlm.model_spec import OPTION_KEYS, ROLES, ModelSpec, Role
 from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.placement import Placement
@@ -126,9 +127,9 @@ def options_of(spec: ModelSpec, role: Role, architectures: Sequence[str]) -> dic
     templates: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     if set(EVENTGPT) & set(architectures):
-        templates, taken = ("official", "training"), OPTION_KEYS
+        templates, taken = tuple(TEMPLATES), OPTION_KEYS
     elif VIDEO_LLAVA in architectures:
-        templates, taken = ("video-llava",), ("template", "frames")
+        templates, taken = (VideoLlavaPrompts.name,), ("template", "frames")
     for key, value in spec.options.items():
         if key not in taken:
             raise InputError(

@@ -50,7 +50,7 @@ def read_picture(decoder: Decoder, prompt: Prompt, cache: SessionCache, spans: S
     with spans.measure("read", str(device)):
         inputs = dict(prompt.inputs()) if prompt.cut else {}
     ids = torch.tensor([prompt.ids], device=device)
-    inputs = {name: _placed(value, decoder) for name, value in inputs.items()}
+    inputs = {name: placed(value, decoder) for name, value in inputs.items()}
     _refuse_padding(inputs)
     _refuse_marked_text(inputs, ids, prompt.cut)
     with _readable(decoder):
@@ -136,7 +136,7 @@ def _positions(decoder: Decoder, ids: Tensor, inputs: Mapping[str, Tensor]) -> T
     return positions
 
 
-def _placed(value: Tensor, decoder: Decoder) -> Tensor:
+def placed(value: Tensor, decoder: Decoder) -> Tensor:
     """On the model's device; pixels in its number format."""
     if value.is_floating_point() and value.ndim > 2:
         return value.to(decoder.device, decoder.dtype)

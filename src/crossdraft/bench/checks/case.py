@@ -19,6 +19,7 @@ from crossdraft.bench.checks.reference import Reference
 from crossdraft.bench.checks.wanted import Wanted, reads_events
 from crossdraft.vlm.model_spec import Role
 from crossdraft.vlm.pair import ModelPair
+from crossdraft.vlm.picture import placed
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Session, Step
 from crossdraft.vlm.target import Target
@@ -138,7 +139,7 @@ class Case:
 
     def placed(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A prompt's inputs as the model takes them."""
-        return {name: _placed(value, self.target) for name, value in inputs.items()}
+        return {name: placed(value, self.target.decoder) for name, value in inputs.items()}
 
     @cached_property
     def plain(self) -> Step:
@@ -235,10 +236,3 @@ def _arguments(module: torch.nn.Module) -> Iterator[dict[str, Any]]:
         yield found
     finally:
         hook.remove()
-
-
-def _placed(value: Tensor, target: Target) -> Tensor:
-    """On the model's device; pixels in its number format."""
-    if value.is_floating_point():
-        return value.to(target.device, target.dtype)
-    return value.to(target.device)

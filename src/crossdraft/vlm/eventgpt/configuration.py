@@ -17,6 +17,8 @@ from crossdraft.vlm.hub_cache import find
 
 #: `architectures` and `model_type` of the published config.json.
 ARCHITECTURE, MODEL_TYPE = "EventChatModel", "EventChat_llama"
+#: What config.json may name: as published, and as `save_pretrained` writes it.
+ARCHITECTURES = (ARCHITECTURE, "EventGPTForConditionalGeneration")
 #: Event frames that the model reads.
 FRAMES = 5
 #: CLIP ViT-L/14 at 336 pixels, the tower of the published checkpoint.

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from crossdraft.base.errors import InputError
-from crossdraft.vlm.eventgpt.configuration import ARCHITECTURE, FRAMES
+from crossdraft.vlm.eventgpt.configuration import ARCHITECTURES, FRAMES
 from crossdraft.vlm.eventgpt.modeling import EventGPTForConditionalGeneration
 from crossdraft.vlm.eventgpt.processing import EventGPTPrompts
 from crossdraft.vlm.hub_cache import find
@@ -68,8 +68,7 @@ def load_eventgpt(
     )
     _check_tower(place, tower)
     kind = EventGPTForConditionalGeneration if tower is None else _WithoutTower
-    names = (ARCHITECTURE, EventGPTForConditionalGeneration.__name__)
-    model = load_model(place, kind, architectures=names, dtype=dtype, device=device)
+    model = load_model(place, kind, architectures=ARCHITECTURES, dtype=dtype, device=device)
     if tower is not None:
         _fill_tower(model, find(tower))
         model.__class__ = EventGPTForConditionalGeneration  # whole now, and saved under that name

@@ -21,10 +21,11 @@ from crossdraft.base.errors import InputError
 from crossdraft.scenes.render import RenderSettings
 from crossdraft.vlm.clip_tower import states_per_frame
 from crossdraft.vlm.config_file import read_config
-from crossdraft.vlm.eventgpt.configuration import ARCHITECTURE, FRAMES, EventGPTConfig
+from crossdraft.vlm.eventgpt.configuration import ARCHITECTURES, FRAMES, EventGPTConfig
 from crossdraft.vlm.eventgpt.event_frames import EXPECTED, EventFrames, draw, is_event_source
 from crossdraft.vlm.eventgpt.tower_pixels import pixel_settings_of
 from crossdraft.vlm.hub_cache import find
+from crossdraft.vlm.model_config import model_config
 from crossdraft.vlm.pixel_settings import PixelSettings
 from crossdraft.vlm.pixels import preprocess
 from crossdraft.vlm.prompt import PictureOf, Prompt
@@ -32,10 +33,8 @@ from crossdraft.vlm.prompt_text import (
     has_tokenizer,
     load_tokenizer,
     plain_question,
-    small_files,
     tokenised,
 )
-from crossdraft.vlm.quiet import quiet
 
 #: What EventGPT was trained on: the last 50 ms, cut into parts of equal count.
 WINDOW = "last:50ms"
@@ -286,17 +285,20 @@ class EventGPTPrompts:
 
 def _config(folder: Path) -> EventGPTConfig:
     _, architectures, _ = read_config(folder)
-    # The second name is what transformers writes when it saves the model again.
-    if not {ARCHITECTURE, "EventGPTForConditionalGeneration"} & set(architectures):
+    if not set(ARCHITECTURES) & set(architectures):
         raise InputError(
             f"a checkpoint of {', '.join(architectures)}",
             where=folder / "config.json",
-            expected=ARCHITECTURE,
+            expected=ARCHITECTURES[0],
             hint="give a folder of EventGPT as its authors publish it",
         )
-    with quiet(), small_files(folder):
-        config = EventGPTConfig.from_pretrained(folder, local_files_only=True)
-    assert isinstance(config, EventGPTConfig)
+    config = model_config(folder)
+    if not isinstance(config, EventGPTConfig):
+        raise InputError(
+            f"model_type {config.model_type!r}",
+            where=folder / "config.json",
+            expected=EventGPTConfig.model_type,
+        )
     return config
 
 
