@@ -120,7 +120,8 @@ def test_ids_are_for_models_whose_prompts_take_them(tmp_path: Path) -> None:
 
 def test_a_console_without_unicode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    call = ("generate", "--pair", str(_pair(tmp_path)), "--scene", _scene(tmp_path), "-q", QUESTION)
+    models = ("--pair", str(_pair(tmp_path)), "--scene", _scene(tmp_path))
+    call = ("generate", *models, "-q", QUESTION, "--answer-with", "target")
     plain, as_json = (crossdraft(*call, *more, cwd=tmp_path) for more in ((), ("--json",)))
     assert (plain.returncode, as_json.returncode) == (0, 0), plain.stderr
     assert json.loads(as_json.stdout)["text"].strip()

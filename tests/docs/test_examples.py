@@ -66,7 +66,7 @@ def test_python_examples_run(page: Path, extraction_file: Path) -> None:
     if page.name == "scenes.md":
         make_scenes(extraction_file.parent / "clips" / "train_1s")
         write_h5(made_stream(500), extraction_file.parent / "events.h5")
-    if page.name in ("README.md", "sessions.md", "model_pairs.md"):
+    if page.name in ("README.md", "sessions.md", "model_pairs.md", "decoding.md"):
         write_video_llava(extraction_file.parent / "Video-LLaVA-7B-hf")
         make_video(extraction_file.parent / "drive.mp4", numbered_frames(10))
     if page.name in ("README.md", "eventgpt.md", "model_pairs.md"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,3 +93,41 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     for name in ("text", "other.safetensors", "broken.safetensors"):
         with pytest.raises(InputError, match="not a readable suffix file"):
             SuffixDrafter.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_recency_survives_being_saved(tmp_path: Path, online: bool) -> None:
+    learned, timeless = trained(*[(1, 2)] * 3, *[(1, 5)] * 3), SuffixDrafter()
+    if online:
+        learned = trained(*[(1, 2)] * 3)
+        for _ in range(3):
+            learned.finish((1, 5))
+    learned.save(tmp_path / "suffix.safetensors")
+    # A file of before this was kept: recorded answers have no recency.
+    about = {"format": "crossdraft.suffix/1", "questions": json.dumps([QUESTION])}
+    save_file(learned.index.to_arrays(), tmp_path / "old.safetensors", metadata=about)
+    again, old = (SuffixDrafter.load(tmp_path / f"{n}.safetensors") for n in ("suffix", "old"))
+    timeless.index = learned.index
+    claims = []
+    for one in (learned, again, old, timeless):
+        one.begin(Context(QUESTION, RecordedStream(())))
+        claims.append(one.propose([1], Budget.next_token(2)).logq.tolist())
+    assert claims[0] == claims[1] and claims[2] == claims[3]
+    assert (claims[0] != claims[3]) == online
+
+
+def test_what_is_remembered_counts_as_what_was_finished() -> None:
+    finished, remembered = SuffixDrafter(), SuffixDrafter()
+    pairs = recorded_pairs(20)
+    for i, pair in enumerate(pairs):
+        question = f"question {i % 3}"
+        finished.begin(Context(question, RecordedStream(())))
+        finished.finish(pair.target_tokens)
+        remembered.remember(question, pair.target_tokens)
+    for question in ("question 1", "a new one"):
+        trees = []
+        for one in (finished, remembered):
+            one.begin(Context(question, RecordedStream(())))
+            trees.append(one.propose(pairs[-1].target_tokens[:3], Budget.tree(30, 8)))
+        np.testing.assert_array_equal(trees[0].tokens, trees[1].tokens)
+        np.testing.assert_array_equal(trees[0].logq, trees[1].logq)

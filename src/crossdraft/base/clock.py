@@ -42,11 +42,17 @@ class Spans:
     @contextlib.contextmanager
     def measure(self, name: str, device: str = "cpu") -> Iterator[None]:
         """Record the block as a span, also when it raises."""
-        start = now_ms() - self.origin_ms
+        began_ms = now_ms()
         try:
             yield
         finally:
-            self.spans.append(Span(name, start, now_ms() - self.origin_ms, device))
+            self.add(name, began_ms, device)
+
+    def add(self, name: str, began_ms: float, device: str = "cpu") -> float:
+        """Record what began at a moment of `now_ms` and ends now; returns its duration."""
+        ended_ms = now_ms()
+        self.spans.append(Span(name, began_ms - self.origin_ms, ended_ms - self.origin_ms, device))
+        return ended_ms - began_ms
 
     def total_ms(self, name: str) -> float:
         """Summed duration of all spans called `name`."""

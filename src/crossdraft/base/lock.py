@@ -1,16 +1,20 @@
-"""One process per folder: a lock that the system releases when its holder dies."""
+"""One process per folder or per file: locks that the system releases when their holder dies."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from crossdraft.base.clock import now_ms
 from crossdraft.base.errors import InputError
 
 LOCK = ".lock"
+#: How long a file is waited for, and how often it is tried.
+PATIENCE_MS, _RETRY_MS = 60_000.0, 5.0
 
 
 @contextlib.contextmanager
@@ -20,24 +24,61 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process holds it, or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise InputError(f"cannot write here ({error.strerror})", where=folder) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(handle, 32).decode("ascii", "replace").strip()
+    with _opened(folder, LOCK) as handle:
+        if (holder := _taken(handle)) is not None:
             raise InputError(
-                f"process {holder or 'unknown'} is running in this folder",
+                f"process {holder} is running in this folder",
                 where=folder,
                 expected="one process per folder",
                 hint="wait until it has ended, or name another folder with --out",
-            ) from error
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
+            )
         yield
+
+
+@contextlib.contextmanager
+def locked_file(path: Path, patience_ms: float = PATIENCE_MS) -> Iterator[None]:
+    """Hold the lock of one file, waiting for whoever holds it: for reading it and writing it anew.
+
+    The lock is a hidden file beside it, and stays there: were it removed, two processes could hold
+    locks of two files of its name. The folder is made if it is not there.
+
+    Raises:
+        InputError: another process did not let go in time, or the folder cannot be written.
+    """
+    give_up_ms = now_ms() + patience_ms
+    with _opened(path.parent, f".{path.name}{LOCK}") as handle:
+        while (holder := _taken(handle)) is not None:
+            if now_ms() > give_up_ms:
+                raise InputError(
+                    f"process {holder} has been writing this file for {patience_ms / 1e3:g} s",
+                    where=path,
+                    expected="a file that is free now and then",
+                    hint="see what that process does, or name another file",
+                )
+            time.sleep(_RETRY_MS / 1e3)
+        yield
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, name: str) -> Iterator[int]:
+    """The file that is locked; closing it gives the lock back."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InputError(f"cannot write here ({error.strerror})", where=folder) from error
+    try:
+        yield handle
     finally:
         os.close(handle)
+
+
+def _taken(handle: int) -> str | None:
+    """Take the lock; the process that holds it where that is another one."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return None

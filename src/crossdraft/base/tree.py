@@ -109,11 +109,12 @@ class DraftTree:
         Args:
             allowed: [n].
         """
-        stays = np.asarray(allowed, np.bool_).copy()
-        for node, parent in enumerate(self.parents.tolist()):
-            stays[node] &= parent == ROOT or stays[parent]
+        stays = np.asarray(allowed, np.bool_)
         if stays.all():
             return self
+        stays = stays.copy()
+        for node, parent in enumerate(self.parents.tolist()):
+            stays[node] &= parent == ROOT or stays[parent]
         # Row -1 is the root, which stays the root.
         renamed = np.append(np.cumsum(stays) - 1, ROOT).astype(np.int32)
         return DraftTree(
@@ -138,12 +139,16 @@ class DraftTree:
         """Longest path whose tokens are a prefix of `tokens`: greedy verification of a tree
         against the tokens that the target would emit."""
         nodes: list[int] = []
-        node: int | None = ROOT
-        for token in tokens:
-            node = self.child(ROOT if node is None else node, token)
-            if node is None:
+        here = ROOT
+        # Children stand behind their parent, so one reading of the nodes finds the whole path.
+        for node, (token, parent) in enumerate(
+            zip(self.tokens.tolist(), self.parents.tolist(), strict=True)
+        ):
+            if len(nodes) == len(tokens):
                 break
-            nodes.append(node)
+            if parent == here and token == tokens[len(nodes)]:
+                nodes.append(node)
+                here = node
         return tuple(nodes)
 
 

@@ -26,6 +26,7 @@ from crossdraft.cli.pair import pair
 from crossdraft.cli.scenes import scenes
 from crossdraft.cli.study import study
 from crossdraft.cli.train import train
+from crossdraft.cli.verify import verify
 
 #: A disk that takes no more, whoever wrote to it.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command()(generate)
 app.add_typer(pair, name="pair")
 app.command()(doctor)
+app.command()(verify)
 app.command(name="lm-head")(lm_head)
 app.add_typer(train, name="train")
 app.command()(evaluate)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -13,12 +16,15 @@ from crossdraft.cli.json_out import print_json
 from crossdraft.cli.options import Pair, Scene, Sensor, Set, scene_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossdraft.decoding.generation import Generation, OnToken
+    from crossdraft.decoding.generation import Generation
+    from crossdraft.decoding.rules import Rule, Warp
+    from crossdraft.decoding.speculator import Speculator
+    from crossdraft.drafters.base import Budget
     from crossdraft.vlm.pair import ModelPair
-    from crossdraft.vlm.target import Target
-    from crossdraft.vlm.text_stream import TextStream
+
+AnswerWith = Literal["speculative", "target", "drafter"]
+#: What `--nodes` without a depth means: as deep as answers are ever accepted in one pass.
+_DEPTH = 16
 
 
 def generate(
@@ -38,45 +44,147 @@ def generate(
         ),
     ] = None,
     answer_with: Annotated[
-        Literal["target", "drafter"],
-        typer.Option(help="Which of the two models answers. Only that one is loaded."),
-    ] = "target",
+        AnswerWith,
+        typer.Option(
+            help="speculative: the target's own answer, drafted. target, drafter: one of the two "
+            "models by itself; only that one is loaded."
+        ),
+    ] = "speculative",
+    drafter: Annotated[
+        str,
+        typer.Option(
+            metavar="DRAFTER",
+            help="Who drafts: a name, names joined by + (an ensemble), or a checkpoint of "
+            "crossdraft train.",
+        ),
+    ] = "suffix",
+    nodes: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Draft trees of N nodes, always.")
+    ] = None,
+    gamma: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Draft chains of N tokens, always.")
+    ] = None,
+    auto: Annotated[
+        bool,
+        typer.Option(
+            "--auto",
+            help="Draft as much as pays by the target's measured costs, which are measured once "
+            "and kept. The default.",
+        ),
+    ] = False,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Longest answer.")] = 50,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="End the answer before this text; repeatable."),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(metavar="T", min=0.0, help="Sample at this temperature; 0 is greedy.")
+    ] = 0.0,
+    top_k: Annotated[
+        int, typer.Option(metavar="K", min=0, help="Sample from the K likeliest tokens; 0: all.")
+    ] = 0,
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Sample from the likeliest tokens of mass P.")
+    ] = 1.0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of sampling: the same seed, the same answer.")
+    ] = 0,
+    relaxed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="top-k=K|typical[=E,D]",
+            help="LOSSY: also take drafts that the target merely finds likely. The answer is not "
+            "the target's own any more.",
+            show_default=False,
+        ),
+    ] = None,
+    remember: Annotated[
+        bool,
+        typer.Option(
+            "--remember",
+            help="Keep what suffix learns of the answer for later calls with this target.",
+        ),
+    ] = False,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write when what ran, as a trace for ui.perfetto.dev.",
+            show_default=False,
+        ),
+    ] = None,
     overrides: Set = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")
     ] = False,
 ) -> None:
-    """Answer one question about one scene, greedily, with one of a pair's models.
+    """Answer one question about one scene: the target's own answer, drafted.
 
-    The target answers from the scene's video, the drafter from its events. Text is printed as it
-    comes.
+    Drafts only save the target passes; token for token the answer is what it would have said by
+    itself. The target answers from the scene's video, the drafter from its events. Text is printed
+    as it is accepted.
 
-    Example: crossdraft generate --scene drive.h5 --answer-with drafter -q "What is ahead?"
+    Example: crossdraft generate --scene drive.h5,drive.mp4 -q "What is ahead?" --drafter suffix
     """
-    from crossdraft.decoding.generation import answer_plainly, ignore
     from crossdraft.vlm.pair import ModelPair
-    from crossdraft.vlm.pair_models import PairModels
-    from crossdraft.vlm.text_stream import TextStream
 
     asked = _asked(question, prompt_ids)
+    if timeline is not None and not timeline.parent.is_dir():
+        raise InputError("no such folder", where=timeline.parent, expected="a folder to write to")
+    width = _width(nodes, gamma, auto)
+    rule = _rule(temperature, top_k, top_p, seed, relaxed)
     chosen, found = ModelPair.find(pair, overrides or ()), scene_of(scene, sensor)
-    with PairModels(chosen, (answer_with,)) as models:
-        model: Target = getattr(models, answer_with)
-        tokenizer = getattr(model.prompts, "tokenizer", None)
-        stream = None if tokenizer is None else TextStream(tokenizer)
-        said = ignore if as_json else _printer(stream)
+    with ExitStack() as stack:
+        speculator = _speculator(stack, chosen, answer_with, drafter, width, rule, remember)
+        said = _Printer(speculator, stop or (), as_json)
         try:
-            answer = answer_plainly(model, found, asked, max_new_tokens, said)
+            answer = speculator.ask(
+                found, asked, max_new_tokens=max_new_tokens, stop=stop or (), on_tokens=said
+            )
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
             raise typer.Exit(130) from None
+        said.close()
+        name = speculator.drafter.name
+    if timeline is not None:
+        _write_timeline(timeline, answer, question or "")
     if as_json:
-        text = None if stream is None else stream.whole(answer.tokens)
-        _print_json(answer, text, chosen, answer_with, found.id, asked)
+        config: dict[str, object] = {
+            "pair": chosen.to_json(), "question": asked if isinstance(asked, str) else list(asked),
+            "nodes": nodes, "gamma": gamma, "max_new_tokens": max_new_tokens, "stop": stop or [],
+            "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed,
+        }  # fmt: skip
+        _print_json(answer, answer_with, name, found.id, config)
     else:
-        print("" if stream is None else stream.close())
-        _show(answer, answer_with)
+        _show(answer, answer_with, name)
+
+
+def _speculator(
+    stack: ExitStack,
+    pair: ModelPair,
+    answer_with: AnswerWith,
+    drafter: str,
+    width: Budget | None,
+    rule: Rule,
+    remember: bool,
+) -> Speculator:
+    """Who answers. A model by itself is a target for which nothing is drafted."""
+    from crossdraft.decoding.memory import memory_path
+    from crossdraft.decoding.speculator import Speculator
+    from crossdraft.vlm.pair_models import PairModels
+
+    if answer_with != "speculative":
+        models = stack.enter_context(PairModels(pair, (answer_with,)))
+        return Speculator(getattr(models, answer_with), "none", rule=rule)
+    speculator = Speculator(
+        pair,
+        drafter,
+        width=width,
+        rule=rule,
+        memory=memory_path(pair) if remember else None,
+        note=lambda text: print(f"costs: {text}", file=sys.stderr),
+    )
+    return stack.enter_context(speculator)
 
 
 def _asked(question: str | None, prompt_ids: str | None) -> str | tuple[int, ...]:
@@ -103,40 +211,131 @@ def _asked(question: str | None, prompt_ids: str | None) -> str | tuple[int, ...
     return tuple(int(part) for part in parts)
 
 
-def _printer(stream: TextStream | None) -> OnToken:
-    """Prints what each token adds: text, or its id where there is no tokenizer."""
+def _width(nodes: int | None, gamma: int | None, auto: bool) -> Budget | None:
+    """The budget of every pass, None for as much as pays.
 
-    def say(token: int) -> None:
-        print(f"{token} " if stream is None else stream.push(token), end="", flush=True)
+    Raises:
+        InputError: two widths at once.
+    """
+    from crossdraft.drafters.base import Budget
 
-    return say
+    if (nodes is not None) + (gamma is not None) + auto > 1:
+        raise InputError("more than one of --nodes, --gamma and --auto", expected="one of them")
+    if nodes is not None:
+        return Budget.tree(nodes, _DEPTH)
+    return None if gamma is None else Budget.chain(gamma)
 
 
-def _show(answer: Generation, answer_with: str) -> None:
-    """What it took, on the error stream, so that the answer alone can be kept."""
-    stages = ", ".join(
-        f"{name} {answer.spans.total_ms(name):.0f} ms"
-        for name in ("read", "vision", "prefill", "decode")
+def _rule(temperature: float, top_k: int, top_p: float, seed: int, relaxed: str | None) -> Rule:
+    """The verification rule.
+
+    Raises:
+        InputError: settings of sampling without a temperature, or values out of range.
+    """
+    from crossdraft.decoding.rules import Greedy, Sampling, Warp
+
+    if not temperature and (top_k or top_p != 1.0):
+        raise InputError(
+            "--top-k or --top-p without a temperature", expected="--temperature above 0"
+        )
+    if relaxed is not None:
+        return _relaxed(relaxed, Warp(temperature or 1.0, top_k, top_p))
+    return Sampling(Warp(temperature, top_k, top_p), seed) if temperature else Greedy()
+
+
+def _relaxed(text: str, warp: Warp) -> Rule:
+    from crossdraft.decoding.rules import TopK, Typical
+
+    name, _, values = text.partition("=")
+    try:
+        if name == "top-k":
+            return TopK(int(values))
+        if name == "typical":
+            epsilon, delta = map(float, (values or "0.3,0.09").split(","))
+            return Typical(epsilon, delta, warp)
+    except ValueError:
+        pass
+    raise InputError(
+        f"{text!r}", where="--relaxed", expected="top-k=3, typical or typical=0.3,0.09"
     )
+
+
+class _Printer:
+    """Prints what each accepted run adds: text, or ids where there is no tokenizer."""
+
+    def __init__(self, speculator: Speculator, stop: Sequence[str], silent: bool) -> None:
+        self._speculator, self._stop, self._silent = speculator, stop, silent
+        self._push: Callable[[int], str] | None = None
+        self._close: Callable[[], str] = str
+
+    def __call__(self, tokens: Sequence[int]) -> None:
+        if self._silent:
+            return
+        if self._push is None:
+            self._begin()
+        assert self._push is not None
+        print("".join(map(self._push, tokens)), end="", flush=True)
+
+    def close(self) -> None:
+        """Print what was held back, and end the line."""
+        if not self._silent:
+            print(self._close())
+
+    def _begin(self) -> None:
+        """Look at the model only now: it is loaded by the question, and errors come from there."""
+        from crossdraft.decoding.speculator import tokenizer_of
+        from crossdraft.decoding.stopping import TextUntil
+        from crossdraft.vlm.text_stream import TextStream
+
+        tokenizer = tokenizer_of(self._speculator.models.target)
+        if tokenizer is None:
+            self._push = lambda token: f"{token} "
+            return
+        stream, until = TextStream(tokenizer), TextUntil(self._stop)
+        self._push = lambda token: until.push(stream.push(token))
+        self._close = lambda: until.push(stream.close()) + until.close()
+
+
+def _show(answer: Generation, answer_with: AnswerWith, drafter: str) -> None:
+    """What it took, on the error stream, so that the answer alone can be kept."""
+    names = ("read", "vision", "prefill", "decode", "draft")
+    stages = ", ".join(
+        f"{name} {total:.0f} ms"
+        for name in names
+        if (total := answer.spans.total_ms(name)) or name != "draft"
+    )
+    who = f"speculative ({drafter})" if answer_with == "speculative" else answer_with
     print(
-        f"{answer_with}: {len(answer.tokens)} tokens ({answer.end}), first after "
-        f"{answer.arrival_ms[0]:.0f} ms, last after {answer.arrival_ms[-1]:.0f} ms; {stages}; "
-        f"prompt of {answer.prompt_tokens:,} ids, hash {answer.prompt_hash}",
+        f"{who}: {len(answer.tokens)} tokens ({answer.end}) in {len(answer.passes)} passes, "
+        f"{answer.tau:.2f} a pass; first after {answer.arrival_ms[0]:.0f} ms, last after "
+        f"{answer.arrival_ms[-1]:.0f} ms; {stages}; prompt of {answer.prompt_tokens:,} ids, hash "
+        f"{answer.prompt_hash}",
         file=sys.stderr,
     )
+    if answer.drafter_spans is not None:
+        own_ms = max(span.end_ms for span in answer.drafter_spans.spans)
+        print(f"event model's own words: all there after {own_ms:.0f} ms", file=sys.stderr)
+    if answer.lossy:
+        print(f"LOSSY: by the rule {answer.rule}, not the target's own answer", file=sys.stderr)
+
+
+def _write_timeline(path: Path, answer: Generation, question: str) -> None:
+    from crossdraft.base.trace import write_trace
+
+    tracks = {"target": answer.spans}
+    if answer.drafter_spans is not None:
+        tracks["drafter"] = answer.drafter_spans
+    write_trace(path, tracks, {"question": question, "text": answer.text, "tau": answer.tau})
 
 
 def _print_json(
     answer: Generation,
-    text: str | None,
-    pair: ModelPair,
-    answer_with: Literal["target", "drafter"],
+    answer_with: AnswerWith,
+    drafter: str,
     scene: str,
-    asked: str | Sequence[int],
+    config: dict[str, object],
 ) -> None:
     from crossdraft.base.result import Result
 
-    payload = {"answer_with": answer_with, "scene": scene, "text": text, **answer.to_json()}
-    config = {"pair": pair.to_json(), "question": asked if isinstance(asked, str) else list(asked)}
-    result = Result("generate", payload, config).to_json()
-    print_json(result)
+    payload = {"answer_with": answer_with, "scene": scene, "drafter": drafter, **answer.to_json()}
+    print_json(Result("generate", payload, config).to_json())

@@ -197,8 +197,10 @@ class EnsembleDrafter(Drafter):
 
     def observe(self, verification: Verification, rows: Any | None = None) -> None:
         """Learn what was accepted; each part hears it in terms of its own tree, with the rows of
-        the whole pass."""
+        the whole pass. Of a pass that nobody was asked about, all there is goes to the parts."""
         if self._asked is None:
+            for part in self.parts:
+                part.observe(verification, rows)
             return
         (merged, tree), self._asked = self._asked, None
         truth = [int(tree.tokens[node]) for node in verification.path]

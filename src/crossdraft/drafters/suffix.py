@@ -57,14 +57,25 @@ class SuffixDrafter(Drafter):
         return DraftTree.from_parents(tokens, parents, logq, self.name)
 
     def finish(self, answer: Sequence[int]) -> None:
+        self._learn(answer, self._question)
+
+    def remember(self, question: str, answer: Sequence[int] | NDArray[np.int32]) -> None:
+        """Learn an answer of an earlier run, as if it had just been finished here."""
+        self._learn(answer, self._number(question))
+
+    def _learn(self, answer: Sequence[int] | NDArray[np.int32], question: int) -> None:
         self._learns_online = True
-        self.index.absorb(_row(answer), self._question)
+        self.index.absorb(_row(answer), question)
 
     def save(self, path: Path) -> None:
         """Write everything learned to one safetensors file, atomically."""
         from safetensors.numpy import save_file
 
-        about = {"format": _FORMAT, "questions": json.dumps(list(self._questions))}
+        about = {
+            "format": _FORMAT,
+            "questions": json.dumps(list(self._questions)),
+            "learns_online": json.dumps(self._learns_online),
+        }
         with atomic_path(path) as temporary:
             save_file(self.index.to_arrays(), temporary, metadata=about)
 
@@ -88,6 +99,8 @@ class SuffixDrafter(Drafter):
             drafter = cls()
             drafter.index = SuffixIndex.from_arrays(arrays)
             drafter._questions = {text: n for n, text in enumerate(json.loads(about["questions"]))}
+            # Files of before this was kept hold recorded answers.
+            drafter._learns_online = json.loads(about.get("learns_online", "false")) is True
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"not a readable suffix file ({error})",
@@ -100,7 +113,7 @@ class SuffixDrafter(Drafter):
         return self._questions.setdefault(question, len(self._questions))
 
 
-def _row(tokens: Sequence[int]) -> NDArray[np.int32]:
+def _row(tokens: Sequence[int] | NDArray[np.int32]) -> NDArray[np.int32]:
     """Tokens as the index wants them: [n] int32, negative ids (no token) out of the way."""
     row = np.asarray(tokens, dtype=np.int32)
     return np.where(row < 0, np.int32(_NO_TOKEN), row)

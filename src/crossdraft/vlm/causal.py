@@ -92,9 +92,9 @@ class CausalSession(Session):
     def _committed(self) -> int:
         return len(self._picture.prefix) + len(self._state.tokens)
 
-    def fork(self) -> CausalSession:
+    def fork(self, spans: Spans | None = None) -> CausalSession:
         """See `Session.fork`. Copies nothing: a fork takes memory when it is asked."""
-        return CausalSession(self._target, self._picture, self._scene, self._spans)
+        return CausalSession(self._target, self._picture, self._scene, spans or self._spans)
 
     def ask(self, question: str | Prompt, tail: DraftTree = _NONE) -> Step:
         """See `Session.ask`."""

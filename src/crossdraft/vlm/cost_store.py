@@ -6,10 +6,10 @@ is measured again and a folder that cannot be written keeps nothing: neither sto
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from crossdraft.base.cache_folder import cache_root
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import write_json
 from crossdraft.base.progress import ProgressSink, silent
@@ -28,9 +28,7 @@ def _no_notes(_: str) -> None:
 
 def cost_folder() -> Path:
     """Where costs are kept; nothing is made."""
-    named = os.environ.get("CROSSDRAFT_CACHE")
-    root = Path(named or "~/.cache/crossdraft").expanduser()
-    return root / "cost"
+    return cache_root() / "cost"
 
 
 def measured(

@@ -69,7 +69,7 @@ def read_picture(decoder: Decoder, prompt: Prompt, cache: SessionCache, spans: S
             for name, value in inputs.items()
         }
         with _readable(decoder):
-            _prefill(decoder, ids[:, : prompt.cut], cut, positions[..., : prompt.cut], cache, spans)
+            prefill(decoder, ids[:, : prompt.cut], cut, positions[..., : prompt.cut], cache, spans)
     return Picture(prompt, cache, start)
 
 
@@ -88,7 +88,7 @@ def _readable(decoder: Decoder) -> Iterator[None]:
         ) from error
 
 
-def _prefill(
+def prefill(
     decoder: Decoder,
     ids: Tensor,
     inputs: Mapping[str, Tensor],
@@ -96,6 +96,14 @@ def _prefill(
     cache: SessionCache,
     spans: Spans,
 ) -> None:
+    """Let the model's own forward put pictures and text into a cache; what it takes until its
+    decoder begins counts as `vision`.
+
+    Args:
+        ids: [1, length].
+        inputs: what the forward takes beside them.
+        positions: [1, length] or [axes, 1, length].
+    """
     device = str(decoder.device)
     entered: list[float] = []
 

@@ -88,8 +88,12 @@ class Session(Protocol):
         """Tokens that the next pass may have at most, root and tree together; None: no limit."""
         ...
 
-    def fork(self) -> Session:
-        """A session at the picture prefix, whatever this one has done since."""
+    def fork(self, spans: Spans | None = None) -> Session:
+        """A session at the picture prefix, whatever this one has done since.
+
+        Args:
+            spans: where its stages are recorded; by default where this one's are.
+        """
         ...
 
     def ask(self, question: str | Prompt, tail: DraftTree = ...) -> Step:

@@ -72,6 +72,8 @@ class Target:
         self.decoder = Decoder(model, layers)
         self.draftable = self.decoder.vocabulary if draftable is None else draftable
         self._placeholders = np.array(sorted(picture_ids(model.config)), np.int64)
+        self._drafted = ~np.isin(np.arange(-1, self.draftable + 1), self._placeholders)
+        self._drafted[[0, -1]] = False
         #: Ids that end an answer.
         self.eos_ids = eos_ids(model)
         warn_of_settings(model)
@@ -93,8 +95,10 @@ class Target:
     def may_draft(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """[n] whether each id may be drafted: others are rows that no training has touched, or
         stand for pictures."""
-        known: NDArray[np.bool_] = (tokens >= 0) & (tokens < self.draftable)
-        return known & ~np.isin(tokens, self._placeholders)
+        # Asked of every tree twice, so it is looked up: the first and the last entry stand for all
+        # ids below and above.
+        allowed: NDArray[np.bool_] = self._drafted.take(tokens + 1, mode="clip")
+        return allowed
 
     def prompt(self, scene: Any, question: str) -> Prompt:
         """The prompt of one question about one scene.

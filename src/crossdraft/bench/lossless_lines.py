@@ -1,0 +1,192 @@
+"""What `crossdraft verify` says: the plain answers, then what came of each drafter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Verdict = Literal["rounding", "real", "unknown"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """One token of an answer; without an id the answer had ended."""
+
+    id: int | None
+    text: str | None
+
+    def __str__(self) -> str:
+        if self.id is None:
+            return "nothing: the answer has ended"
+        return str(self.id) if self.text is None else f"{self.id} {self.text!r}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where an answer is not the target's own.
+
+    Attributes:
+        question: as asked.
+        number: of the question, from 1.
+        drafter, rule, width: what the answer was drafted with.
+        session: how its session came about.
+        place: of the first token that differs, from 0.
+        expected, found: what plain decoding says there, and what drafting said.
+        ends: why the two answers end.
+        margin: by how much plain decoding's logit of the expected token is the larger one; None
+            where one of the answers has ended.
+        apart: largest difference of the two rows of logits; None where there is no such row.
+        noise: largest difference that the width of a pass makes in this model.
+        verdict: `rounding`, `real` or `unknown`.
+        why: what the verdict is founded on.
+    """
+
+    question: str
+    number: int
+    drafter: str
+    rule: str
+    width: str
+    session: str
+    place: int
+    expected: Told
+    found: Told
+    ends: tuple[str, str]
+    margin: float | None
+    apart: float | None
+    noise: float
+    verdict: Verdict
+    why: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a reader is told."""
+        numbers = [
+            f"{what} {value:.3g}"
+            for what, value in (
+                ("plain decoding's logits of the two lie apart by", self.margin),
+                ("the rows of logits behind them by", self.apart),
+            )
+            if value is not None
+        ]
+        return (
+            f"question {self.number}: {self.question}",
+            f"{self.drafter}, {self.rule}, {self.width}, {self.session}",
+            f"token {self.place}: plain decoding says {self.expected}, with drafts it is "
+            f"{self.found}{self._ended}",
+            "; ".join([*numbers, f"wider passes differ by up to {self.noise:.3g}"]),
+            f"{self.verdict}: {self.why}",
+        )
+
+    @property
+    def _ended(self) -> str:
+        plain, drafted = self.ends
+        return "" if plain == drafted else f"; they end by {plain} and by {drafted}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What the target says without drafts.
+
+    Attributes:
+        rule: name of the rule.
+        answers: ids of each answer.
+        precision: of the target's states.
+        margin: smallest distance of the two largest logits behind a greedy token; else None.
+        noise: largest difference of logits between passes of one token and wider ones.
+    """
+
+    rule: str
+    answers: tuple[tuple[int, ...], ...]
+    precision: str
+    margin: float | None
+    noise: float
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        tokens = sum(map(len, self.answers))
+        said = f"{_counted(len(self.answers), 'answer')}, {tokens:,} tokens in {self.precision}"
+        if self.margin is not None:
+            said += (
+                f"; the two best logits lie at least {self.margin:.2g} apart, wider passes change "
+                f"logits by up to {self.noise:.2g}"
+            )
+        return f"{self.rule:<9} {'plain decoding':<18} {said}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value."""
+        return {
+            "rule": self.rule, "answers": [list(one) for one in self.answers],
+            "precision": self.precision, "smallest_margin": self.margin, "noise": self.noise,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of one drafter under one rule.
+
+    Attributes:
+        drafter: its name.
+        rule: name of the rule.
+        adversary: whether it is one of ours.
+        runs: answers that were compared.
+        tokens: of them.
+        passes: that they took.
+        drawn: answers that were not compared, because drafts were drawn from a distribution:
+            sampling from the target's distribution is all that is promised then.
+        difference: the first one, None where there is none.
+    """
+
+    drafter: str
+    rule: str
+    adversary: bool
+    runs: int
+    tokens: int
+    passes: int
+    drawn: int
+    difference: Difference | None
+
+    @property
+    def tau(self) -> float | None:
+        """Tokens per pass; None where nothing was compared."""
+        return self.tokens / self.passes if self.passes else None
+
+    @property
+    def text(self) -> str:
+        """One line, and what differs where something does."""
+        said = f"{_counted(self.runs, 'answer')}, {self.tokens:,} tokens"
+        said += " equal" if self.difference is None else " equal, the next answer is not"
+        if self.tau is not None:
+            said += f", {self.tau:.2f} per pass"
+        if self.drawn:
+            said += f"; {self.drawn} not compared, their drafts are drawn"
+        lines = self.difference.lines if self.difference is not None else ()
+        return "\n    ".join([f"{self.rule:<9} {self.drafter:<18} {said}", *lines])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value."""
+        return {
+            "drafter": self.drafter, "rule": self.rule, "adversary": self.adversary,
+            "runs": self.runs, "tokens": self.tokens, "passes": self.passes, "tau": self.tau,
+            "drawn": self.drawn,
+            "difference": None if self.difference is None else self.difference.to_json(),
+        }  # fmt: skip
+
+
+def summary(lines: Sequence[Plain | Compared]) -> str:
+    """What it comes to."""
+    compared = [line for line in lines if isinstance(line, Compared)]
+    answers, tokens = sum(one.runs for one in compared), sum(one.tokens for one in compared)
+    found = next((one.difference for one in compared if one.difference is not None), None)
+    if found is not None:
+        return f"not lossless ({found.verdict}): token {found.place} of question {found.number}"
+    return f"lossless: {answers:,} answers, {tokens:,} tokens, every one the target's own"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,101 @@
+"""A drafter by what a user calls it: a name, a checkpoint, or several of these joined by `+`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossdraft.base.errors import InputError
+from crossdraft.drafters.base import Drafter
+from crossdraft.drafters.checkpoint import load_drafter
+from crossdraft.drafters.ensemble import EnsembleDrafter
+from crossdraft.drafters.registry import REGISTRY, create
+from crossdraft.drafters.trainable import Trainable
+
+_EXPECTED = f"{', '.join(REGISTRY)}, a checkpoint, or several of these joined by +"
+
+
+def find_drafter(text: str) -> Drafter:
+    """A drafter that is ready to be asked.
+
+    Args:
+        text: a registered name, the path of a checkpoint or of a run's folder, or several of these
+            joined by `+`, which make an ensemble. What reads as registered names means those
+            (`./suffix` is the folder); a path may hold a `+` itself.
+
+    Raises:
+        InputError: neither a name nor a path, one drafter twice, a file that is no checkpoint, or
+            a drafter whose network must be trained first.
+    """
+    pieces = _pieces(text)
+    parts = [_part(piece) for piece in pieces]
+    _refuse_untrained(pieces, parts)
+    names = [part.name for part in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"{name} stands twice", where=text, expected="every drafter at most once"
+            )
+    return parts[0] if len(parts) == 1 else EnsembleDrafter(parts, "+".join(names))
+
+
+def _part(piece: str) -> Drafter:
+    return create(piece) if piece in REGISTRY else load_drafter(Path(piece)).drafter
+
+
+def _pieces(text: str) -> tuple[str, ...]:
+    """The names and paths of a text; of several readings the one with the longest first piece."""
+    words = text.split("+")
+    if all(word in REGISTRY for word in words):
+        return tuple(words)
+    if (pieces := _read(words)) is not None:
+        return pieces
+    unknown = next(word for word in words if not _known(word))
+    raise InputError(
+        f"no drafter is called {unknown!r}, and no file or folder",
+        where=None if unknown == text else text,
+        expected=_EXPECTED,
+    )
+
+
+def _read(words: list[str]) -> tuple[str, ...] | None:
+    """Words joined again to names and paths, none left over; None where that cannot be."""
+    if not words:
+        return ()
+    for count in range(len(words), 0, -1):
+        first = "+".join(words[:count])
+        if _known(first) and (others := _read(words[count:])) is not None:
+            return first, *others
+    return None
+
+
+def _known(piece: str) -> bool:
+    """Whether this is a name, or a path where something lies."""
+    if piece in REGISTRY:
+        return True
+    try:
+        return bool(piece) and Path(piece).exists()
+    except OSError:  # too long for a path
+        return False
+
+
+def _refuse_untrained(pieces: Sequence[str], parts: Sequence[Drafter]) -> None:
+    """Refuse a drafter made by its name whose network has no weights, an ensemble's parts too."""
+    missing: str | None = None
+    instead: list[str] = []
+    for piece, part in zip(pieces, parts, strict=True):
+        if piece not in REGISTRY:
+            instead.append(piece)
+            continue
+        for one in part.parts if isinstance(part, EnsembleDrafter) else (part,):
+            wanting = missing is None and isinstance(one, Trainable)
+            missing = one.name if wanting else missing
+            instead.append("RUN" if wanting else one.name)
+    if missing is not None:
+        raise InputError(
+            f"{missing} must be trained first",
+            where="+".join(pieces),
+            expected="its checkpoint in place of its name",
+            hint=f"crossdraft train {missing} --pairs FILE --out RUN, then name "
+            + "+".join(instead),
+        )
