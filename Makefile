@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PAIRS  ?= ../shared/real/extraction_1s.json.gz
 EVENTS ?= ../shared/real/events/*.npy
 
-.PHONY: setup demo test lint docs bench bench-scenes bench-sessions bench-eventgpt bench-tokens clean
+.PHONY: setup demo test lint docs bench bench-scenes bench-sessions bench-eventgpt bench-decoding bench-tokens clean
 
 setup: $(VENV)/.ready
 
@@ -54,6 +54,10 @@ bench-eventgpt: setup
 	$(BIN)/python benchmarks/event_features.py --json benchmarks/results/event_features.json
 
 # Trains some twenty networks: an hour or two on a small machine; call again to go on.
+bench-decoding: setup
+	$(BIN)/python benchmarks/decode_loop.py --json benchmarks/results/decode_loop.json \
+	  --profile benchmarks/results/decode_loop.txt
+
 bench-tokens: setup
 	$(BIN)/python benchmarks/token_training.py --pairs "$(PAIRS)" --json benchmarks/results/token_training.json
 	$(BIN)/python benchmarks/small_decoder_cost.py --json benchmarks/results/small_decoder_cost.json

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
+import socket
 import stat
 import tracemalloc
 from pathlib import Path
@@ -14,6 +16,7 @@ from crossdraft.base import files
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import (
     atomic_path,
+    output_path,
     parse_json,
     read_bytes,
     read_text,
@@ -136,6 +139,75 @@ def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="this is a folder"):
         write_json(tmp_path / "result.json", {})
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["itself", "link"])
+@pytest.mark.parametrize("kind", ["folder", "named pipe", "socket"])
+def test_what_is_no_regular_file_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, link: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    place = Path("result.json")
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "named pipe":
+        os.mkfifo(place)
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(place))
+    before = place.stat()
+    target = Path("link.json") if link else place
+    if link:
+        target.symlink_to(place)
+    names = sorted(tmp_path.iterdir())
+    refusal = pytest.raises(InputError, match=f"{target}: this is a {kind}")
+    with refusal as caught, atomic_path(target):
+        pytest.fail("was asked to write")
+    assert caught.value.expected == "a regular file, or a name that is free"
+    assert sorted(tmp_path.iterdir()) == names
+    after = place.stat()
+    assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)
+
+
+def test_a_pipe_that_comes_up_during_the_writing_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    with pytest.raises(InputError, match="this is a named pipe"), atomic_path(target) as temporary:
+        temporary.write_text("new")
+        os.mkfifo(target)
+    assert stat.S_ISFIFO(target.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("old", ["old", None], ids=["there", "dangling"])
+def test_a_link_is_followed_and_stays(tmp_path: Path, old: str | None) -> None:
+    (tmp_path / "store").mkdir()
+    real, target = tmp_path / "store" / "real", tmp_path / "result.json"
+    if old is not None:
+        real.write_text(old)
+    (tmp_path / "between").symlink_to(Path("store", "real"))
+    target.symlink_to("between")
+    assert output_path(target) == real.resolve()
+    with atomic_path(target) as temporary:
+        # Beside the real file, which may lie on another disk; the suffix is the one asked for.
+        assert (temporary.parent, temporary.suffix) == (real.resolve().parent, ".json")
+        assert files.is_temporary(temporary)
+        temporary.write_text("new")
+    assert target.is_symlink() and real.read_text() == "new" and not real.is_symlink()
+    assert [path.name for path in real.parent.iterdir()] == ["real"]
+
+
+def test_links_that_lead_nowhere_are_input_errors(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    target.symlink_to(tmp_path / "no" / "folder.json")
+    with pytest.raises(InputError, match="existing, writable folder"):
+        write_text(target, "x")
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(InputError, match=r"circle: cannot write here \("):
+        write_text(tmp_path / "circle", "x")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="existing, writable folder"):
+        write_text(tmp_path / "file" / "below", "x")
+    assert (tmp_path / "circle").is_symlink() and target.is_symlink()
 
 
 @pytest.mark.parametrize("name", ["result.json", "notes", ".hidden", "a.b.h5"])

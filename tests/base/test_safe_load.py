@@ -85,3 +85,26 @@ def test_damaged_tensor_file(tmp_path: Path, name: str) -> None:
         load_tensors(tmp_path / name)
     with pytest.raises(InputError, match="no such file"):
         load_tensors(tmp_path / ("no_" + name))
+
+
+def test_what_is_wrong_with_a_torch_file_is_said_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"w": torch.ones(1000)}, path)
+    whole = path.read_bytes()
+    hurt = bytearray(whole)
+    place = whole.index(b"data.pkl") + 60
+    hurt[place : place + 20] = b"\xff" * 20
+    found = {
+        b"": "it is empty",
+        b"A fine day": "neither safetensors nor what torch.save writes, or damaged",
+        pickle.dumps({"a": 1}, protocol=4): "neither safetensors",
+        whole[:50]: "an archive that is cut or damaged",
+        whole[:-5]: "an archive that is cut or damaged",
+        bytes(hurt): "an archive of torch that holds more than tensors, or damaged ones",
+    }
+    for content, fault in found.items():
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=rf"not a readable tensor file \({fault}") as caught:
+            load_tensors(path)
+        assert caught.value.expected == "a .safetensors file, or tensors that torch.save wrote"
+        assert "\n" not in caught.value.found

@@ -20,6 +20,7 @@ from crossdraft.bench.adversaries import (
     Knowledge,
     PastTheLimit,
 )
+from crossdraft.bench.divergence import ended
 from crossdraft.drafters.base import Budget
 
 VOCABULARY, EOS = 40, 2
@@ -77,15 +78,20 @@ def test_right_nodes_of_a_tree_stand_behind_wrong_ones() -> None:
     assert tree.follow((7, 8, 9, 10)) == (1, 3, 5, 7)
 
 
+def until(adversary: Adversary, answer: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    return ended(answer, adversary.eos_ids, adversary.most)
+
+
 def test_answers_that_end_earlier() -> None:
     answer = (7, 8, 9, 8, 11, 8)
     early = EarlyEnd(knowing(answer))
-    assert early.eos_ids == {EOS, 8} and early.expected == (7, 8)
+    assert early.eos_ids == {EOS, 8} and until(early, answer) == ((7, 8), "eos")
     assert EOS in early.propose((7, 8, 9), Budget.tree(8, 8)).tokens
     assert EOS in early.propose((7,), Budget.chain(4)).tokens
     half = PastTheLimit(knowing(answer))
-    assert half.most == 3 and half.expected == (7, 8, 9)
-    assert AlwaysRight(knowing(answer)).expected == answer
+    assert half.most == 3 and until(half, answer) == ((7, 8, 9), "length")
+    assert until(AlwaysRight(knowing(answer)), answer) == (answer, "length")
+    assert ended((7, EOS), frozenset({EOS}), 1) == ((7,), "length")
 
 
 def test_a_vocabulary_without_drafts() -> None:

@@ -15,6 +15,7 @@ from crossdraft.base.errors import InputError
 from crossdraft.base.tree import DraftTree, Verification
 from crossdraft.bench import divergence, lossless_runs
 from crossdraft.bench.adversaries import ADVERSARIES
+from crossdraft.bench.divergence import Sibling
 from crossdraft.bench.lossless import WIDTHS, chain, tree, verify_lossless
 from crossdraft.bench.lossless_lines import Compared, Difference, Plain, summary
 from crossdraft.decoding import verify
@@ -26,10 +27,11 @@ from crossdraft.drafters.drafter_text import DrafterText
 from crossdraft.drafters.none import NoDrafter
 from crossdraft.drafters.suffix import SuffixDrafter
 from crossdraft.vlm.attention import Block
-from crossdraft.vlm.cache import GrowingCache
+from crossdraft.vlm.cache import GrowingCache, SessionCache
 from crossdraft.vlm.decoder import Decoder
 from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.pair_models import PairModels
+from crossdraft.vlm.session import Step
 from tests.bench.tiny_pair import write_pair
 
 QUESTIONS = ("What is in this scene?", "Where is the road?")
@@ -96,6 +98,7 @@ def test_every_drafter_at_every_width_in_float64(exact: PairModels) -> None:
         assert (taus["always right"] or 0) > 2 and (taus["random"] or 0) > 1.1
         runs = {line.drafter: line.runs for line in compared}
         assert runs["suffix"] == 2 * 2 * len(WIDTHS) and runs["empty"] == 2 * 2
+        assert all(line.siblings == 2 for line in compared)
     assert [one.rule for one in plain] == ["greedy", "sampling"]
     assert plain[0].answers != plain[1].answers
     assert plain[0].precision == "float64" and plain[0].noise < 1e-5
@@ -288,6 +291,127 @@ def test_a_fork_that_remembers_is_found(exact: PairModels, monkeypatch: pytest.M
     monkeypatch.setattr(lossless_runs.Bench, "_forked", dirty)
     told = difference(lines(exact, NoDrafter()))
     assert (told.drafter, told.session, told.verdict) == ("none", lossless_runs.FORK, "real")
+
+
+def _one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks of a picture write behind it into the same rows."""
+    made = GrowingCache.over.__func__  # type: ignore[attr-defined]
+
+    def over(cls: type[GrowingCache], cache: SessionCache) -> GrowingCache:
+        child: GrowingCache = made(cls, cache)
+        for its, mine in zip(cache.rows, child.rows, strict=True):
+            keys, values = its.buffers()
+            if keys.shape[2] < cache.length + 300:
+                room = (0, 0, 0, 600)
+                its.use(torch.nn.functional.pad(keys, room), torch.nn.functional.pad(values, room))
+            mine.use(*its.buffers(), shared=False)
+        return child
+
+    monkeypatch.setattr(GrowingCache, "over", classmethod(over))
+
+
+@pytest.mark.parametrize("questions", [QUESTIONS, QUESTIONS[:1]], ids=["two", "one"])
+def test_forks_that_share_rows_are_found(
+    questions: Sequence[str], single: PairModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone is right: only what is said in turn with another fork is not."""
+    _one_buffer(monkeypatch)
+    told = difference(lines(single, NoDrafter(), questions=questions))
+    assert (told.session, told.verdict) == (lossless_runs.IN_TURN, "real"), told
+
+
+def test_a_sibling_that_loses_its_rows_is_found(
+    single: PairModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer with drafts is right, the plain one that it took turns with is not."""
+    wrong: list[Sibling] = []
+    go_on = Sibling.go_on
+
+    def overwritten(self: Sibling, new: Sequence[int] = ()) -> None:
+        session: Any = self._session
+        if new and self not in wrong:  # in turn with another answer, once
+            wrong.append(self)
+            for row in session._cache.rows:
+                row.keys[:, :, : session.cache_length] *= -1
+        go_on(self, new)
+
+    monkeypatch.setattr(Sibling, "go_on", overwritten)
+    found = lines(single, NoDrafter(), questions=QUESTIONS)
+    told = difference(found)
+    assert wrong and told.sibling and told.verdict == "real", told
+    assert (told.drafter, told.question, told.number) == ("none", QUESTIONS[1], 2)
+    assert told.place >= 5  # half of it was said before
+    assert "beside drafts it is" in found[-1].text
+
+
+def test_rows_of_a_sibling_are_compared_in_float64(
+    single: PairModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokens differ in float32 alone, its rows in float64 too."""
+    decide = Sibling._decide
+
+    def shifted(self: Sibling, step: Step) -> None:
+        rows = step.logits.clone()
+        if self._said and rows.dtype == torch.float32:
+            rows[:, 7] += 1000
+        elif self._said:
+            rows[:, 7] -= 1000
+        decide(self, Step(rows, step.hidden))
+
+    monkeypatch.setattr(Sibling, "_decide", shifted)
+    told = difference(lines(single, NoDrafter()))
+    assert told.sibling and told.verdict == "real" and "rows of logits" in told.why, told
+
+
+def test_an_engine_that_fails_is_named(exact: PairModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossdraft.decoding.loop.draftable", lambda tree, allowed: tree)
+    found = lines(exact, NoDrafter())
+    last = found[-1]
+    assert isinstance(last, Compared) and last.failure is not None and last.difference is None
+    told = last.failure
+    assert told.drafter in [kind.name for kind in ADVERSARIES] and told.width in FEW
+    assert (told.question, told.number) == (QUESTIONS[0], 1)
+    assert told.error.startswith("ValueError: ids [") and told.where.startswith("causal.py, line ")
+    assert told.error in last.text and "the next answer fails" in last.text
+    assert summary(found).startswith("not lossless (failed): question 1, ValueError")
+    assert last.to_json()["failure"]["session"] == told.session and not last.equal
+
+
+class Unusable(Drafter):
+    """Cannot be used with this pair, or breaks."""
+
+    name = "unusable"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def propose(self, prefix: Sequence[int], budget: Budget) -> DraftTree:
+        raise self.error
+
+
+def test_whose_fault_an_error_is(exact: PairModels) -> None:
+    """A drafter that was asked for may be the wrong one for the pair, memory may be too little."""
+    for error in (InputError("states of another width"), torch.cuda.OutOfMemoryError("full")):
+        with pytest.raises(type(error)):
+            lines(exact, Unusable(error))
+    assert "KeyError: 'x' (test_lossless.py" in lines(exact, Unusable(KeyError("x")))[-1].text
+
+
+def test_an_end_that_both_answers_miss_is_real(
+    single: PairModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain decoding does not see it in float64 either, and is no measure of it."""
+    monkeypatch.setattr(
+        StopAt,
+        "cut",
+        lambda self, answer, new: (
+            min(len(new), self.most - len(answer)),
+            "length" if len(answer) + len(new) >= self.most else None,
+        ),
+    )
+    told = difference(lines(single, NoDrafter()))
+    assert (told.drafter, told.expected.id, told.ends) == ("early end", None, ("eos", "length"))
+    assert told.verdict == "real" and f"from token {told.place} on" in told.why, told
 
 
 class Drawn(Drafter):

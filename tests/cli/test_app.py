@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -89,6 +90,21 @@ def test_a_disk_that_takes_no_more_is_no_traceback(
     assert capsys.readouterr().err == f"error: runs/result.json: {os.strerror(number)}\n"
 
 
+def test_a_full_disk_under_the_output_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(program, "app", lambda: None)
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(SystemExit) as caught:
+        program.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"error: writing: {os.strerror(errno.ENOSPC)}\n"
+
+
 def test_other_faults_show_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     def faulty() -> None:
         raise OSError(errno.EBADF, "a fault of ours")
@@ -96,3 +112,69 @@ def test_other_faults_show_where_they_are(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(program, "app", faulty)
     with pytest.raises(OSError, match="a fault of ours"):
         program.main()
+
+
+#: A program with one more command, `speak`, which says `what` in one of the ways of commands.
+_SPEAKS = """
+import sys
+import typer
+from rich.console import Console
+from crossdraft.base.errors import InputError
+from crossdraft.cli import app as program
+
+def speak(way: str):
+    if way == "at once":
+        for number in range(9):
+            print("line", number, flush=True)
+    elif way == "rich":
+        Console().print("line")
+    elif way == "to stderr":
+        print("line", file=sys.stderr, flush=True)
+    elif way == "error":
+        raise InputError("wrong")
+    else:
+        print("held back")
+    raise typer.Exit(1 if way == "failed" else 0)
+
+program.app.command()(speak)
+program.main()
+"""
+
+
+def _to_nobody(code: str, *arguments: str, closed: tuple[str, ...]) -> tuple[int, str]:
+    """Run code whose streams of these names are pipes that nobody reads: exit code, stderr."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            stdout=writing if "stdout" in closed else subprocess.PIPE,
+            stderr=writing if "stderr" in closed else subprocess.PIPE,
+            text=True,
+            timeout=300,
+        )
+    finally:
+        os.close(writing)
+    return done.returncode, done.stderr or ""
+
+
+@pytest.mark.parametrize("way", ["at once", "held back", "failed", "rich"])
+def test_a_reader_that_leaves_is_no_failed_check(way: str) -> None:
+    assert _to_nobody(_SPEAKS, "speak", way, closed=("stdout",)) == (141, "")
+    assert _to_nobody(_SPEAKS, "speak", way, closed=("stdout", "stderr")) == (141, "")
+
+
+@pytest.mark.parametrize("way", ["to stderr", "error"])
+def test_messages_that_nobody_reads(way: str) -> None:
+    assert _to_nobody(_SPEAKS, "speak", way, closed=("stderr",)) == (141, "")
+
+
+def test_exit_codes_stay_where_nothing_is_said() -> None:
+    code, said = _to_nobody(_SPEAKS, "speak", "error", closed=("stdout",))
+    assert (code, said) == (2, "error: wrong\n")
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_that_nobody_reads(option: str) -> None:
+    code = "from crossdraft.cli import main; main()"
+    assert _to_nobody(code, option, closed=("stdout",)) == (141, "")

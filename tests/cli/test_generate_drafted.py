@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from crossdraft.base.errors import InputError
 from crossdraft.base.tree import DraftTree
 from crossdraft.bench.made_scene import MadeScene
 from crossdraft.cli.app import app
+from crossdraft.decoding.memory import Memory
 from crossdraft.drafters import registry
 from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.scenes.video_write import write_mp4
@@ -40,6 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+WORDS = ("--drafter", "drafter-text")
 CALL = (
     *("generate", "--pair", "tiny.yaml", "--scene", "drive.npz,drive.mp4", "-q", QUESTION),
     *("--max-new-tokens", "16", "--set", "target.dtype=float64"),
@@ -89,6 +92,38 @@ def test_costs_are_measured_once_and_what_was_said_is_remembered(
     assert sum(result["accepted"]) + len(result["accepted"]) >= len(result["tokens"]) == 16
     third = crossdraft(*CALL, "--auto", cwd=place)
     assert "costs: measured on" in third.stderr
+    assert "costs: measuring" in first.stderr
+    assert "costs:" not in second.stderr
+
+
+def test_an_answer_is_not_lost_with_what_it_would_have_taught(
+    place: Path, plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory turns out to be damaged when the answer is already there."""
+    monkeypatch.setenv("CROSSDRAFT_CACHE", str(tmp_path))
+    monkeypatch.chdir(place)
+
+    def refuse(_: Memory) -> None:
+        raise InputError("damaged", where="memory")
+
+    monkeypatch.setattr(Memory, "save", refuse)
+    timeline = tmp_path / "trace.json"
+    call = [*CALL, "--remember", "--gamma", "2", "--json", "--timeline", str(timeline)]
+    done = CliRunner().invoke(app, call)
+    assert isinstance(done.exception, InputError)
+    assert json.loads(done.stdout)["text"].strip() == plain.strip()
+    assert timeline.exists()
+
+
+def test_what_is_refused_is_refused_before_costs_are_measured(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROSSDRAFT_CACHE", str(tmp_path))
+    for wrong in (("--scene", "drive.npz"), ("--stop", ""), ("--scene", "drive.mp4", *WORDS)):
+        done = crossdraft(*CALL, *wrong, cwd=place)
+        assert done.returncode == 2, done.stderr
+        assert "measur" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_sampling_lossy_rules_and_stop_strings(place: Path, plain: str) -> None:
@@ -97,8 +132,14 @@ def test_sampling_lossy_rules_and_stop_strings(place: Path, plain: str) -> None:
     drafted = crossdraft(*CALL, *sampled, "--nodes", "8", "--drafter", "drafter-text", cwd=place)
     assert alone.returncode == drafted.returncode == 0, drafted.stderr
     assert alone.stdout == drafted.stdout != plain
-    lossy = crossdraft(*CALL, "--relaxed", "top-k=5", "--gamma", "4", cwd=place)
-    assert "LOSSY" in lossy.stderr
+    relaxed = ("--relaxed", "top-k=5", "--gamma", "4", "--timeline", "lossy.json", "--json")
+    lossy = crossdraft(*CALL, *relaxed, cwd=place)
+    assert lossy.returncode == 0, lossy.stderr
+    assert "LOSSY" in json.loads(lossy.stdout)["warnings"][0]
+    about = json.loads((place / "lossy.json").read_text())["otherData"]
+    assert about["lossy"] is True
+    assert about["rule"] == "lossy top-5"
+    assert "LOSSY" in crossdraft(*CALL, *relaxed[:4], cwd=place).stderr
     word = next(letter for letter in plain if letter.isascii() and letter.strip())
     done = crossdraft(*CALL, "--stop", word, "--gamma", "4", cwd=place)
     assert done.returncode == 0, done.stderr
@@ -115,6 +156,11 @@ def test_a_timeline_is_a_trace(place: Path, tmp_path: Path) -> None:
     assert {"target", "drafter"} <= tracks
     names = {event["name"] for event in events if event["ph"] == "X"}
     assert {"vision", "prefill", "decode", "draft"} <= names
+    alone = (*CALL, "--answer-with", "drafter", "--timeline", str(file))
+    assert crossdraft(*alone, cwd=place).returncode == 0
+    events = json.loads(file.read_text())["traceEvents"]
+    tracks = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert tracks == {"drafter"}
 
 
 @pytest.mark.parametrize(
@@ -122,9 +168,12 @@ def test_a_timeline_is_a_trace(place: Path, tmp_path: Path) -> None:
     [
         (("--nodes", "4", "--gamma", "4"), "one of them"),
         (("--nodes", "4", "--auto"), "one of them"),
-        (("--top-k", "4"), "--temperature"),
+        (("--top-k", "4"), "--top-k beside a greedy answer"),
         (("--temperature", "1", "--top-p", "1.5"), "top_p"),
         (("--temperature", "1", "--seed", "-1"), "seed"),
+        (("--seed", "3"), "--temperature is 0"),
+        (("--relaxed", "top-k=3", "--temperature", "0.5"), "--temperature beside --relaxed"),
+        (("--answer-with", "target"), "--gamma beside --answer-with target"),
         (("--relaxed", "top-k=0"), "1 or more"),
         (("--relaxed", "hope"), "--relaxed"),
         (("--drafter", "telepathy"), "telepathy"),

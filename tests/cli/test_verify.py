@@ -89,6 +89,22 @@ def test_a_difference_is_exit_1(pair: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert lines[-1] == "not lossless (real): token 0 of question 1"
 
 
+def test_an_engine_that_fails_is_exit_1(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossdraft.decoding.loop.draftable", lambda tree, allowed: tree)
+    done = called(pair, "--drafter", "none")
+    assert done.exit_code == 1
+    lines = done.stdout.splitlines()
+    assert lines[-5].startswith("FAILED    greedy    ") and "the next answer fails" in lines[-5]
+    assert lines[-4] == "    question 1: What are the key elements in this scene?"
+    assert ", greedy, trees of 8, a " in lines[-3]
+    assert lines[-2].startswith("    ValueError: ids [")
+    assert lines[-1].startswith("not lossless (failed): question 1, ValueError: ids [")
+    done = called(pair, "--drafter", "none", "--json")
+    result = json.loads(done.stdout)
+    assert done.exit_code == 1 and result["lossless"] is False
+    assert result["drafters"][-1]["failure"]["width"] == "trees of 8"
+
+
 def test_json_alone(pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "questions.json").write_text(json.dumps(["What is this?", "Where is the car?"]))
     arguments = ["--json", "--questions-file", str(tmp_path / "questions.json"), "--questions", "2"]

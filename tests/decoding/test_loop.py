@@ -445,7 +445,8 @@ def test_an_empty_proposal_was_asked_for() -> None:
 def test_auto_stops_asking_a_drafter_that_is_never_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that every pass moves by what its tokens cost."""
     clock = [0.0]
-    monkeypatch.setattr("crossdraft.decoding.loop.now_ms", lambda: clock[0])
+    for place in ("decoding.loop", "base.clock"):
+        monkeypatch.setattr(f"crossdraft.{place}.now_ms", lambda: clock[0])
 
     class Timed(Scripted):
         def _pass(self, kind: str, tokens: Sequence[int], tree: DraftTree) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import crossdraft
@@ -20,6 +22,7 @@ from crossdraft.decoding.width import Auto, Fixed
 from crossdraft.drafters import registry
 from crossdraft.drafters.base import Budget, Context, Drafter
 from crossdraft.drafters.ensemble import EnsembleDrafter
+from crossdraft.scenes.video_write import write_mp4
 from crossdraft.vlm.drafting import own_answer
 from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.pair_models import PairModels
@@ -82,7 +85,7 @@ def test_a_drafter_reads_the_event_models_words_in_the_targets_tokens(models: Pa
     scene, drafter = MadeScene(), Listener()
     speculator = Speculator(models, drafter, width=TREE)
     speculator.ask(scene, QUESTION, max_new_tokens=12)
-    ((question, words, closed),) = drafter.heard
+    question, words, closed = drafter.heard[-1]
     assert (question, closed) == (QUESTION, True)
     event_model = models.drafter
     own = own_answer(event_model.open(scene), QUESTION, 12, event_model.eos_ids)
@@ -203,3 +206,82 @@ def test_a_new_drafter_costs_one_registry_line(
 def _prepared(speculator: Speculator, scene: Any) -> Speculator:
     speculator.ask(scene, "what", max_new_tokens=1)
     return speculator
+
+
+def test_a_picture_is_read_again_where_it_may_be_another(
+    models: PairModels, tmp_path: Path
+) -> None:
+    """A camera's buffer that is written over, a file that is, and a prompt that begins anew."""
+    speculator, plain = Speculator(models, "none"), Speculator(models, "none")
+    frames = [np.full((8, 48, 48, 3), 40 * shade, np.uint8) for shade in (1, 5)]
+    frames[1][:, 8:30, 10:20] = 7
+    alone = [plain.ask(one, QUESTION, max_new_tokens=8).tokens for one in frames]
+    assert alone[0] != alone[1]
+    buffer = frames[0].copy()
+    assert speculator.ask(buffer, QUESTION, max_new_tokens=8).tokens == alone[0]
+    buffer[:] = frames[1]
+    assert speculator.ask(buffer, QUESTION, max_new_tokens=8).tokens == alone[1]
+    file = tmp_path / "now.mp4"
+    for one, moment in zip(frames, (1_000, 2_000), strict=True):
+        write_mp4(file, one)
+        os.utime(file, ns=(moment, moment))
+        fresh = Speculator(models, "none").ask(file, QUESTION, max_new_tokens=8)
+        assert speculator.ask(file, QUESTION, max_new_tokens=8).tokens == fresh.tokens
+
+
+def test_a_prompt_that_begins_otherwise_is_asked_of_a_picture_of_its_own() -> None:
+    model = tiny("video-llava")
+    target, one = Target(model, Words()), scene_of(model, random.Random(5), before=2)
+    longer = replace(one, ids=(9, *one.ids))
+    prompts = {"short": one, "long": longer}
+    target.prompts = lambda scene, question: Words()(prompts[question], "what is it")
+    scene = object()
+    speculator = Speculator(target, "none")
+    said = {name: speculator.ask(scene, name).tokens for name in ("short", "long", "short")}
+    for name, shown in prompts.items():
+        alone = Speculator(Target(model, Words()), "none").ask(shown, "what is it")
+        assert said[name] == alone.tokens
+
+
+def test_one_stop_string_needs_no_list_and_text_ends_before_it(models: PairModels) -> None:
+    scene = MadeScene()
+    plain = Speculator(models, "none").ask(scene, QUESTION, max_new_tokens=20)
+    assert plain.text is not None
+    stop = plain.text[4:6]
+    for given in (stop, [stop]):
+        answer = Speculator(models, "none").ask(scene, QUESTION, max_new_tokens=20, stop=given)
+        assert answer.end == "stop"
+        assert answer.text == plain.text[: plain.text.index(stop)]
+        assert answer.tokens == plain.tokens[: len(answer.tokens)]
+
+
+def test_where_costs_cannot_be_measured_a_few_drafts_are_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A cache with room for the answer and for nothing wider."""
+    monkeypatch.setenv("CROSSDRAFT_CACHE", str(tmp_path))
+    model = tiny("video-llava")
+    target = Target(model, Words(), cache="preallocated", room=20)
+    scene = scene_of(model, random.Random(5))
+    notes: list[str] = []
+    speculator = Speculator(target, "suffix", note=notes.append)
+    answers = [speculator.ask(scene, "a b c", max_new_tokens=9) for _ in range(2)]
+    plain = Speculator(target, "none").ask(scene, "a b c", max_new_tokens=9)
+    assert [one.tokens for one in answers] == [plain.tokens] * 2
+    assert answers[1].tau > 2
+    assert "not measured, 8 drafts a pass" in notes[-1]
+
+
+def test_only_what_it_opened_is_closed_and_lossy_answers_are_not_remembered(
+    pair: ModelPair, tmp_path: Path
+) -> None:
+    scene, file = MadeScene(), tmp_path / "memory.safetensors"
+    with PairModels(pair) as mine:
+        target = mine.target
+        with Speculator(mine, "suffix", width=TREE, rule=TopK(3), memory=file) as speculator:
+            speculator.ask(scene, QUESTION, max_new_tokens=5)
+        assert mine.target is target
+        assert not file.exists()
+        with Speculator(mine, "suffix", width=TREE, memory=file) as speculator:
+            speculator.ask(scene, QUESTION, max_new_tokens=5)
+        assert file.exists()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdraft.base.errors import InputError
-from crossdraft.decoding.stopping import StopAt
+from crossdraft.decoding.stopping import StopAt, TextUntil
 from tests.decoding.engine import Ends, plain, spell
 
 answers = st.lists(st.integers(0, 3), min_size=1, max_size=12)
@@ -72,3 +72,13 @@ def test_strings_need_text_to_stop_at() -> None:
         StopAt(frozenset(), 5, ("x",))
     with pytest.raises(InputError, match="empty stop string"):
         StopAt(frozenset(), 5, ("x", ""), spell)
+
+
+def test_text_is_given_up_to_the_stop_string_that_begins_first() -> None:
+    """In pieces of any size, a stop string that is listed last too."""
+    for size in (1, 2, 3, 7):
+        until = TextUntil(("yz", "cd"))
+        pieces = [until.push("abcdxyz"[at : at + size]) for at in range(0, 7, size)]
+        assert "".join(pieces) + until.close() == "ab"
+    until = TextUntil(("cd",))
+    assert (until.push("abc"), until.push("c"), until.close()) == ("ab", "c", "c")

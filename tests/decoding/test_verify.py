@@ -122,6 +122,26 @@ def test_each_decision_has_a_number_of_its_own() -> None:
     assert asked == [0, 0, 0], "both siblings, then the token itself"
 
 
+def test_where_nothing_is_left_the_target_itself_is_drawn_from() -> None:
+    """p and q are equal, and rounding refuses the draft all the same."""
+    tree = replace(DraftTree.chain([1]), q_rows=np.array([[0.25, 0.75]]))
+    rows = torch.tensor([[0.25, 0.75], [0.5, 0.5]], dtype=torch.float64)
+    for height, token in ((0.1, 0), (0.9, 1)):
+        numbers = iter([1.0, height])
+        found = verify.rejection(rows, tree, lambda _: next(numbers))  # noqa: B023
+        assert found == Verification((), token)
+
+
+@pytest.mark.parametrize("width", [3, 7])
+def test_a_drafter_may_know_more_ids_than_the_head_or_fewer(width: int) -> None:
+    row = np.zeros((1, width))
+    row[0, 1] = 1.0
+    tree = replace(DraftTree.chain([1]), q_rows=row)
+    rows = torch.tensor([[0.1, 0.2, 0.3, 0.2, 0.2], [0.2] * 5])
+    assert verify.rejection(rows, tree, lambda _: 0.1).path == (0,)
+    assert verify.rejection(rows, tree, lambda _: 0.99) == Verification((), 4)
+
+
 def test_a_tree_without_rows_was_drawn_from_nothing() -> None:
     with pytest.raises(ValueError, match="q_rows"):
         verify.rejection(torch.ones(2, 3), DraftTree.chain([1]), lambda _: 0.5)

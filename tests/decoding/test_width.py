@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossdraft.base.errors import InputError
 from crossdraft.base.tree import DraftTree
 from crossdraft.decoding.width import NOTHING, USUAL, Auto, Fixed, Took, cost_of, cutting
 from crossdraft.drafters.base import Budget, CostCurve
@@ -99,6 +100,20 @@ def test_it_comes_back_when_drafting_pays_again() -> None:
     assert all(asked[first:])
     # What it once rested is forgotten: the next rest is a short one.
     assert rests(drive(width, 60, lambda _: 1))[0] == Auto.REST
+
+
+def test_a_trial_is_judged_by_itself() -> None:
+    """What passes gave before a rest says nothing about those behind it."""
+    width = Auto(dear)
+    # Five tokens a pass for two steps of time pay; twenty passes at a tenth of that do not.
+    drive(width, Auto.TRIAL, lambda _: 1, draft_ms=200 * STEP_MS)
+    asked = drive(width, Auto.REST + Auto.TRIAL + 1, lambda _: 5)
+    assert asked == [False] * Auto.REST + [True] * (Auto.TRIAL + 1)
+
+
+def test_steps_cost_something() -> None:
+    with pytest.raises(InputError, match="a plain step costs 0"):
+        Auto(lambda _: 0.0)
 
 
 def test_times_of_the_drafter_count() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -91,6 +92,20 @@ def test_strangers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no checkpoint in this folder"):
         load_drafter(tmp_path / "empty")
+
+
+def test_a_file_of_another_kind_is_told_without_the_words_of_torch(tmp_path: Path) -> None:
+    kinds = {"drive.npz": "an archive without tensors of torch", "notes.txt": "neither", "a.h5": ""}
+    np.savez(tmp_path / "drive.npz", x=np.arange(4))
+    (tmp_path / "notes.txt").write_text("hello there")
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    for name, kind in kinds.items():
+        with pytest.raises(InputError, match=rf"not a readable tensor file \({kind}") as caught:
+            load_drafter(tmp_path / name)
+        assert caught.value.where == tmp_path / name
+        assert str(caught.value.expected).startswith("a checkpoint written by crossdraft train")
+        for word in ("enforce", "inline_container", "Error", "PyTorch", "weights_only"):
+            assert word not in str(caught.value)
 
 
 def test_what_can_be_trained() -> None:

@@ -228,6 +228,14 @@ def test_parts_hear_of_their_own_trees() -> None:
     assert (a.heard.pop(), b.heard.pop()) == (Verification((), 5), Verification((0,), 7))
 
 
+def test_parts_hear_of_passes_that_nobody_was_asked_about() -> None:
+    ensemble = of_trees(DraftTree.chain([7]), DraftTree.chain([8]))
+    ensemble.observe(Verification((), 5))
+    for part in ensemble.parts:
+        assert isinstance(part, Scripted)
+        assert part.heard == [Verification((), 5)]
+
+
 def test_parts_hear_of_what_was_emitted_and_no_more() -> None:
     """A node that was too unlikely to be drafted, and turns out right, is the next token."""
     ensemble = begun(of_trees(DraftTree.chain([7, 8], np.log([0.9, 0.1]))), steep_cost)

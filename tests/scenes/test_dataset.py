@@ -241,9 +241,44 @@ def test_a_clip_listed_twice_is_refused(tmp_path: Path) -> None:
 
 def test_what_a_scene_lacks_is_named(tmp_path: Path) -> None:
     scene = Scene("a", 0, tmp_path)
-    with pytest.raises(InputError, match="scene a/000000 has no video"):
+    with pytest.raises(InputError, match="a/000000: the scene has no video"):
         scene.video_frames(8)
-    with pytest.raises(InputError, match="has no event stream"):
+    with pytest.raises(InputError, match="has no event stream") as caught:
         scene.events()
-    with pytest.raises(InputError, match="no event frames 'event_image'"):
+    assert caught.value.where == tmp_path / "a" / "000000"
+    assert caught.value.hint == "choose another clip of the dataset"
+    with pytest.raises(InputError, match="no event frames 'event_image'") as caught:
         scene.drawn_frames()
+    assert caught.value.expected == "a scene with event frames, drawn before"
+    drawn = Scene("a", 0, tmp_path, frame_sets={"event_image_1f": ("a.png",)})
+    with pytest.raises(InputError, match="expected: one of event_image_1f"):
+        drawn.drawn_frames()
+
+
+def test_what_a_file_lacks_is_said_of_the_path_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("drive.npz", "drive.mp4"):
+        Path(name).touch()
+    with pytest.raises(InputError) as caught:
+        SceneDataset.open(Path("drive.npz"))[0].video_frames(8)
+    assert str(caught.value).splitlines() == [
+        "drive.npz: the scene has no video",
+        "  expected: a scene with a video",
+        "  try: add it: --scene drive.npz,VIDEO.mp4",
+    ]
+    with pytest.raises(InputError) as caught:
+        SceneDataset.open(Path("drive.mp4"))[0].events()
+    assert str(caught.value).splitlines() == [
+        "drive.mp4: the scene has no event stream",
+        "  expected: a scene with an event stream",
+        "  try: add it: --scene EVENTS.h5,drive.mp4",
+    ]
+
+
+def test_a_window_of_a_recording_is_named_by_its_clip(tmp_path: Path) -> None:
+    scene = Scene("a", 3, tmp_path, events_file="a.h5", window_us=(0, 50_000))
+    with pytest.raises(InputError, match="a/000003: the scene has no video") as caught:
+        scene.video_frames(8)
+    assert caught.value.hint == "choose another clip of the dataset"

@@ -1,18 +1,21 @@
 """Reading with clear errors, writing all or nothing.
 
 A file is written under a temporary name in its own folder, synced, then renamed: a reader sees
-the old content or the new, never half of it, whatever interrupts the writer.
+the old content or the new, never half of it, whatever interrupts the writer. Links are followed:
+the file that a link leads to gets the content, and the link stays.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
 import json
 import os
 import re
+import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -28,25 +31,70 @@ FREE_UNPACK_BYTES, MAX_UNPACK_RATIO = 1 << 30, 100
 
 #: Names of files that are not renamed yet; nobody else calls a file like that.
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.part(\.[^.]+)?", re.ASCII)
+#: What a path may lead to that no file can be renamed onto without destroying it.
+_SPECIAL = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def output_path(target: Path) -> Path:
+    """The file that a write to `target` makes or replaces: where its links lead, if it is a link.
+
+    Nothing is written; worth asking before a long computation.
+
+    Raises:
+        InputError: something is there that is no regular file, links lead in a circle, or the
+            folder does not exist.
+    """
+    # A link that leads to nothing yet is a new file there.
+    real = Path(os.path.realpath(target))
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        if not real.parent.is_dir():
+            raise _not_here(target, os.strerror(errno.ENOENT)) from None
+        return real
+    except OSError as error:
+        raise _not_here(target, error.strerror) from error
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _SPECIAL if is_kind(mode)), "no regular file")
+        raise InputError(
+            f"this is {kind}",
+            where=target,
+            expected="a regular file, or a name that is free",
+            hint="name another file",
+        )
+    return real
+
+
+def _not_here(target: Path, reason: str | None) -> InputError:
+    return InputError(
+        f"cannot write here ({reason})",
+        where=target,
+        expected="a path in an existing, writable folder",
+    )
 
 
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; rename it onto `target` if the block succeeds.
+    """Yield a temporary path beside the file that `target` leads to; rename it onto that file if
+    the block succeeds.
 
     Raises:
-        InputError: the folder does not exist or cannot be written, or a folder has that name.
+        InputError: as `output_path`, before the block; or the folder cannot be written.
     """
+    real = output_path(target)
     try:
+        # Libraries tell formats by the suffix: it is the one that was asked for.
         handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=f".part{target.suffix}", dir=target.parent
+            prefix=f".{real.name}.", suffix=f".part{target.suffix}", dir=real.parent
         )
     except OSError as error:
-        raise InputError(
-            f"cannot write here ({error.strerror})",
-            where=target,
-            expected="a path in an existing, writable folder",
-        ) from error
+        raise _not_here(target, error.strerror) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -55,10 +103,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         # mkstemp makes private files; results are meant to be read by others.
         temporary.chmod(0o644)
-        if target.is_dir():
-            raise InputError("this is a folder", where=target, expected="a file to write")
-        temporary.replace(target)
-        _sync_folder(target.parent)
+        output_path(real)  # the block may have taken hours
+        temporary.replace(real)
+        _sync_folder(real.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

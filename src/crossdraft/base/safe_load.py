@@ -7,13 +7,15 @@ unpicklers that admit arrays and plain containers only, and name what they refus
 from __future__ import annotations
 
 import pickle
+import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crossdraft.base import array_pickle
-from crossdraft.base.errors import InputError
+from crossdraft.base.errors import InputError, gist
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +57,13 @@ def load_pickled_npy(path: Path) -> Any:
     return loaded
 
 
-def load_tensors(path: Path) -> dict[str, torch.Tensor] | torch.Tensor:
+def load_tensors(
+    path: Path, expected: str = "a .safetensors file, or tensors that torch.save wrote"
+) -> dict[str, torch.Tensor] | torch.Tensor:
     """Read tensors from safetensors or an old `.pt` file, onto the CPU, without running code.
+
+    Args:
+        expected: what an error calls a file that would have been right.
 
     Raises:
         InputError: missing, damaged, or a pickle that asks for more than tensors and containers;
@@ -71,19 +78,45 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor] | torch.Tensor:
             from safetensors.torch import load_file
 
             return load_file(path)
-        loaded: dict[str, torch.Tensor] | torch.Tensor = torch.load(
-            path, map_location="cpu", weights_only=True
-        )
+        with warnings.catch_warnings():
+            # torch's remarks on files that it then refuses.
+            warnings.simplefilter("ignore")
+            loaded: dict[str, torch.Tensor] | torch.Tensor = torch.load(
+                path, map_location="cpu", weights_only=True
+            )
         return loaded
-    except pickle.UnpicklingError as error:
-        refused = str(error).split("GLOBAL ")[-1].split(" ")[0] if "GLOBAL" in str(error) else error
-        raise InputError(
-            f"refused to load {refused} from a pickle",
-            where=path,
-            expected="tensors and plain containers only",
-            hint="convert the file to .safetensors if you trust its source",
-        ) from error
     except Exception as error:  # torch and safetensors raise many kinds on damaged bytes
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL " in str(error):
+            raise InputError(
+                f"refused to load {str(error).split('GLOBAL ')[-1].split(' ')[0]} from a pickle",
+                where=path,
+                expected="tensors and plain containers only",
+                hint="convert the file to .safetensors if you trust its source",
+            ) from error
         raise InputError(
-            f"not a readable tensor file ({type(error).__name__}: {error})", where=path
+            f"not a readable tensor file ({_fault(path, error)})", where=path, expected=expected
         ) from error
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """What is wrong with a file; torch's own words are about its sources and its options."""
+    if path.suffix == ".safetensors":
+        return f"{type(error).__name__}: {gist(error)}"
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(2)
+    except OSError as unread:
+        return unread.strerror or str(unread)
+    if not begin:
+        return "it is empty"
+    if begin != b"PK":
+        return "neither safetensors nor what torch.save writes, or damaged"
+    # Since 2020 torch.save writes an archive, its tensors described in `<name>/data.pkl`.
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+    except Exception:  # on damaged bytes as above
+        return "an archive that is cut or damaged"
+    if not any(name.endswith("/data.pkl") for name in members):
+        return "an archive without tensors of torch"
+    return "an archive of torch that holds more than tensors, or damaged ones"

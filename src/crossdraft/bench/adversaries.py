@@ -71,13 +71,6 @@ class Adversary(Drafter):
         self.known = known
         self.eos_ids, self.most = known.eos_ids, known.most
 
-    @property
-    def expected(self) -> tuple[int, ...]:
-        """What the target says, by plain decoding, under this adversary's `eos_ids` and `most`."""
-        answer = self.known.answer[: self.most]
-        ends = (place + 1 for place, token in enumerate(answer) if token in self.eos_ids)
-        return answer[: next(ends, len(answer))]
-
     def rest(self, prefix: Sequence[int], count: int) -> list[int]:
         """What follows, `count` tokens of it; made up behind the end of the answer."""
         told = list(self.known.answer[len(prefix) :])[:count]

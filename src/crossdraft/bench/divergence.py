@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,10 +19,10 @@ from crossdraft.bench.checks.noise import explained
 from crossdraft.bench.checks.reference import Noise
 from crossdraft.bench.float64 import in_float64, obstacle
 from crossdraft.bench.lossless_lines import Verdict
-from crossdraft.decoding.generation import Generation
+from crossdraft.decoding.generation import Generation, Pass, ignore
 from crossdraft.decoding.loop import Drafting, decode
 from crossdraft.decoding.rules import Rule
-from crossdraft.decoding.stopping import StopAt
+from crossdraft.decoding.stopping import End, StopAt
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import NOTHING, Fixed, Width
 from crossdraft.drafters.base import Budget, Context, Drafter
@@ -32,6 +33,22 @@ from crossdraft.vlm.target import Target
 
 #: No limit but the one of the loop.
 _ANY = Fixed(Budget(1 << 20, 1 << 20, 1 << 20))
+_EMPTY = DraftTree.empty()
+
+
+class Ended(NamedTuple):
+    """Tokens of an answer, and why it ends with them."""
+
+    tokens: tuple[int, ...]
+    end: End
+
+
+def ended(answer: Sequence[int], eos_ids: frozenset[int], most: int) -> Ended:
+    """Where an answer has to end. Says it anew: `StopAt` is among what is examined."""
+    for count, token in enumerate(answer[:most], 1):
+        if token in eos_ids:
+            return Ended(tuple(answer[:count]), "eos")
+    return Ended(tuple(answer[:most]), "length")
 
 
 class Watched:
@@ -69,6 +86,7 @@ class Asked:
         stopping: where its answer ends.
         session: a fresh one, in the way that is compared.
         plain: a fresh one, opened for this question alone.
+        beside: what another fork of the picture answers in turn with this; None for nobody.
     """
 
     text: str
@@ -77,12 +95,31 @@ class Asked:
     stopping: StopAt
     session: Callable[[], Session]
     plain: Callable[[], Session]
+    beside: Beside | None = None
 
-    def answered(self, target: Target, rule: Rule, drafter: Drafter, width: Width) -> Generation:
-        """By the loop, through the session that is compared."""
+    def answered(
+        self, target: Target, rule: Rule, drafter: Drafter, width: Width
+    ) -> tuple[Generation, Sibling | None]:
+        """By the loop, through the session that is compared; and what was answered in turn."""
         context = Context(self.text, self.stream)
         drafting = Drafting(drafter, width, target.may_draft)
-        return decode(self.session(), self.prompt, context, drafting, self.stopping, rule)
+        sibling = self.sibling(rule)
+        answer = decode(
+            self.session(), self.prompt, context, drafting, self.stopping, rule,
+            ignore if sibling is None else sibling.go_on,
+        )  # fmt: skip
+        if sibling is not None:
+            sibling.finish()
+        return answer, sibling
+
+    def sibling(self, rule: Rule) -> Sibling | None:
+        """The other answer, half of it said."""
+        if self.beside is None:
+            return None
+        sibling = Sibling(self.beside.asked, rule)
+        for _ in self.beside.plain[1 : len(self.beside.plain) // 2]:
+            sibling.go_on()
+        return sibling
 
     def answered_plainly(self, target: Target, rule: Rule) -> Generation:
         """By the loop without drafts."""
@@ -92,12 +129,65 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Divergence:
-    """Two answers to one question that differ.
+class Beside:
+    """A question for another fork of the picture.
 
     Attributes:
         asked: the question.
-        plain, drafted: the answers; `plain` up to where this question's answer ends.
+        plain: its answer by plain decoding.
+    """
+
+    asked: Asked
+    plain: tuple[int, ...]
+
+
+class Sibling:
+    """A plain answer from a fork that takes turns with one that drafts, so that rows which either
+    writes where the other reads are seen in an answer."""
+
+    def __init__(self, asked: Asked, rule: Rule) -> None:
+        self.asked, self.watched = asked, Watched(rule)
+        self._said: list[int] = []
+        self._end: End | None = None
+        self._session = asked.session()
+        self._decide(self._session.ask(asked.prompt))
+
+    def go_on(self, _: Sequence[int] = ()) -> None:
+        """Say one more token, if any is left."""
+        if self._end is None:
+            self._decide(self._session.extend(self._said[-1]))
+
+    def finish(self) -> None:
+        """Say all the others."""
+        while self._end is None:
+            self.go_on()
+
+    def answer(self) -> Generation:
+        """What was said. Nobody took its times."""
+        prompt, rule, count = self.asked.prompt, self.watched, len(self._said)
+        return Generation(
+            tuple(self._said), self._end or "length", None, prompt.hash, len(prompt.ids),
+            (0.0,) * count, (Pass(_EMPTY, (), 1),) * count, rule.name, rule.lossy,
+            self._session.spans,
+        )  # fmt: skip
+
+    def _decide(self, step: Step) -> None:
+        token = self.watched(step, _EMPTY, self._said).token
+        assert token is not None  # no node can end this answer
+        _, self._end = self.asked.stopping.cut(self._said, [token])
+        self._said.append(token)
+        if self._session.room == 0:
+            self._end = self._end or "length"
+
+
+@dataclass(frozen=True, eq=False)
+class Divergence:
+    """Two answers to one question that may differ.
+
+    Attributes:
+        asked: the question.
+        plain, drafted: the answers; `plain` up to where this question's answer has to end.
+        plain_end: why it has to end there.
         plain_rows, drafted_rows: [tokens or more, vocab] the logits that decided them.
         rule: that decided.
         noise: of the model.
@@ -105,11 +195,23 @@ class Divergence:
 
     asked: Asked
     plain: tuple[int, ...]
+    plain_end: End
     drafted: Generation
     plain_rows: Tensor
     drafted_rows: Tensor
     rule: Rule
     noise: Noise
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is another answer, or the same that ends for another reason."""
+        return (self.drafted.tokens, self.drafted.end) != (self.plain, self.plain_end)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence that a session holds, drafts among them."""
+        tokens = len(self.asked.prompt.ids) + self.asked.stopping.most
+        return tokens + max(len(one.tree) for one in self.drafted.passes)
 
     @property
     def place(self) -> int:
@@ -135,9 +237,7 @@ class Divergence:
 
     def judged(self, target: Target) -> tuple[Verdict, str]:
         """Whether it stays in float64. The model is as it was afterwards."""
-        tokens = len(self.asked.prompt.ids) + self.asked.stopping.most
-        tokens += max(len(one.tree) for one in self.drafted.passes)
-        why = obstacle(target.model, tokens)
+        why = obstacle(target.model, self.longest)
         if why is not None:
             return "unknown", f"it was not tried in float64: {why}"
         try:
@@ -165,17 +265,23 @@ class Divergence:
     def _stays(self, target: Target) -> str | None:
         """What is still wrong in float64 with the same drafts; None where all is right."""
         plain = self.asked.answered_plainly(target, self.rule)
-        drafted = self.asked.answered(target, self.rule, _Again(self.drafted), _ANY)
-        if plain.tokens != drafted.tokens or plain.end != drafted.end:
-            place = first_difference(plain.tokens, drafted.tokens)
-            return f"the answers differ from token {place} on"
+        drafted, _ = self.asked.answered(target, self.rule, _Again(self.drafted), _ANY)
+        if said := self._unlike(plain, drafted):
+            return said
         # In float64 the answer may take another way before it comes to this place.
         expected, found = self._plain_row(), self._drafted_row()
-        if found is None:
-            return None
-        limit = Noise(0.0, float(expected.abs().max()), torch.finfo(torch.float32).eps).limit
-        apart = _apart(expected, found)
-        return f"the rows of logits lie {apart:.3g} apart" if not apart <= limit else None
+        return None if found is None else _far(expected, found)
+
+    def _unlike(self, plain: Generation, found: Generation) -> str | None:
+        """How a repeated answer differs from what it has to be, if it does. Where plain decoding
+        goes on behind the end, so may the other, and both are wrong."""
+        stopping = self.asked.stopping
+        must = ended(plain.tokens, stopping.eos_ids, stopping.most)
+        if must.tokens != found.tokens:
+            return f"the answers differ from token {first_difference(must.tokens, found.tokens)} on"
+        if must.end != found.end:
+            return f"the answers end by {must.end} and by {found.end}"
+        return None
 
     def _plain_row(self) -> Tensor:
         """[vocab] behind the tokens that both answers share, in passes of one."""
@@ -187,6 +293,7 @@ class Divergence:
 
     def _drafted_row(self) -> Tensor | None:
         """[vocab] at the same place, in the passes of the drafted answer; None where it ended."""
+        sibling = self.asked.sibling(self.rule)
         session, said = self.asked.session(), 0
         for one in self.drafted.passes:
             step = (
@@ -199,7 +306,34 @@ class Divergence:
             if len(one.tree):
                 session.keep(one.path)
             said += one.emitted
+            if sibling is not None:
+                sibling.go_on()
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class SiblingDivergence(Divergence):
+    """The answer of a `Sibling` and the plain one, which may differ.
+
+    Attributes:
+        other: the answer that it took turns with.
+    """
+
+    other: Divergence
+
+    @property
+    def longest(self) -> int:
+        """See `Divergence.longest`."""
+        return max(super().longest, self.other.longest)
+
+    def _stays(self, target: Target) -> str | None:
+        watched = Watched(self.rule)
+        plain = self.asked.answered_plainly(target, watched)
+        again = _Again(self.other.drafted)
+        _, sibling = self.other.asked.answered(target, self.rule, again, _ANY)
+        assert sibling is not None
+        # Equal tokens came of the same passes, so every row can be compared.
+        return self._unlike(plain, sibling.answer()) or _far(watched.logits, sibling.watched.logits)
 
 
 class _Again(Drafter):
@@ -222,6 +356,13 @@ def first_difference(one: Sequence[int], other: Sequence[int]) -> int:
     """Place of the first token that differs; where all agree, the shorter length."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _far(expected: Tensor, found: Tensor) -> str | None:
+    """What is said of rows in float64 that no rounding brings so far apart; None of others."""
+    limit = Noise(0.0, float(expected.abs().max()), torch.finfo(torch.float32).eps).limit
+    apart = _apart(expected, found)
+    return f"the rows of logits lie {apart:.3g} apart" if not apart <= limit else None
 
 
 def _apart(one: Tensor, other: Tensor) -> float:

@@ -16,8 +16,8 @@ from crossdraft.scenes.disk import format_bytes
 from crossdraft.vlm.free_memory import available_bytes
 from crossdraft.vlm.memory import kv_bytes
 
-#: Sessions that are held at once: a picture with an answer of its own, and a fork of it.
-_SESSIONS = 2
+#: Sessions that are held at once: a picture with an answer of its own, and two forks of it.
+_SESSIONS = 3
 #: Copies of the attention scores of a whole prompt that a pass in float64 may hold.
 _SCORES = 3
 

@@ -5,7 +5,8 @@
 
 Every question is answered plainly, then with the drafters that were asked for and with drafters
 that try to change the answer (`adversaries.py`), at several widths, in sessions opened anew and in
-forks of a picture that other questions were asked about before. It ends at the first difference.
+forks of a picture that other questions were asked about before, or are asked about in turn. It
+ends at the first difference, or error.
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ from crossdraft.bench.lossless_lines import Compared, Plain
 from crossdraft.bench.lossless_runs import Bench, MakeWidth
 from crossdraft.bench.made_scene import MadeScene
 from crossdraft.decoding.rules import Greedy, Rule
-from crossdraft.decoding.speculator import DRAFT_TOKENS, Models, tokenizer_of
+from crossdraft.decoding.speculator import DRAFT_TOKENS, Models, bridge_to, tokenizer_of
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import NOTHING, Fixed, Took
 from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.vlm.drafting import own_answer
 from crossdraft.vlm.target import Target
-from crossdraft.vlm.tokenizer_bridge import TokenizerBridge
 
 
 class Mixed:
@@ -80,7 +80,7 @@ def verify_lossless(
     """Compare answers with drafts to answers without, each drafter yielded as it is done.
 
     For every rule first the plain answers, then the drafters, then the adversaries. A difference is
-    in the last line there is.
+    in the last line there is, and so is an answer that failed.
 
     Args:
         scene: a `Scene`; None for one that is made up.
@@ -88,7 +88,7 @@ def verify_lossless(
 
     Raises:
         InputError: nothing to compare, a lossy rule, or a model, scene or question that cannot be
-            read.
+            read; whatever of it one of `drafters` raises.
     """
     _refuse(questions, widths, rules, max_new_tokens)
     shown = MadeScene() if scene is None else scene
@@ -105,7 +105,7 @@ def verify_lossless(
         for drafter in made:
             line = bench.compared(drafter, rule, widths)
             yield line
-            if line.difference is not None:
+            if not line.equal:
                 return
 
 
@@ -130,14 +130,7 @@ class _Words:
 
 def _streams(words: _Words | None, target: Target, count: int) -> list[AnswerStream]:
     """The event model's finished answers in words of the target, empty where nobody reads them."""
-    bridge, theirs = None, tokenizer_of(target)
-    if words is not None and words.tokenizer is not None and theirs is not None:
-        bridge = TokenizerBridge(
-            words.tokenizer,
-            theirs,
-            source_vocab=words.vocabulary,
-            target_vocab=target.decoder.vocabulary,
-        )
+    bridge = None if words is None else bridge_to(target, words.tokenizer, words.vocabulary)
     streams = []
     for answer in [()] * count if words is None else words.answers:
         stream = AnswerStream(bridge)

@@ -31,6 +31,7 @@ class Difference:
         number: of the question, from 1.
         drafter, rule, width: what the answer was drafted with.
         session: how its session came about.
+        sibling: whether the answer is a plain one, in turn with which others were drafted.
         place: of the first token that differs, from 0.
         expected, found: what plain decoding says there, and what drafting said.
         ends: why the two answers end.
@@ -48,6 +49,7 @@ class Difference:
     rule: str
     width: str
     session: str
+    sibling: bool
     place: int
     expected: Told
     found: Told
@@ -72,8 +74,8 @@ class Difference:
         return (
             f"question {self.number}: {self.question}",
             f"{self.drafter}, {self.rule}, {self.width}, {self.session}",
-            f"token {self.place}: plain decoding says {self.expected}, with drafts it is "
-            f"{self.found}{self._ended}",
+            f"token {self.place}: plain decoding says {self.expected}, "
+            f"{'beside' if self.sibling else 'with'} drafts it is {self.found}{self._ended}",
             "; ".join([*numbers, f"wider passes differ by up to {self.noise:.3g}"]),
             f"{self.verdict}: {self.why}",
         )
@@ -82,6 +84,42 @@ class Difference:
     def _ended(self) -> str:
         plain, drafted = self.ends
         return "" if plain == drafted else f"; they end by {plain} and by {drafted}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An answer that came to no end.
+
+    Attributes:
+        question: as asked.
+        number: of the question, from 1.
+        drafter, rule, width: what the answer was drafted with.
+        session: how its session came about.
+        error: what was raised.
+        where: file and line that raised it.
+    """
+
+    question: str
+    number: int
+    drafter: str
+    rule: str
+    width: str
+    session: str
+    error: str
+    where: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a reader is told."""
+        return (
+            f"question {self.number}: {self.question}",
+            f"{self.drafter}, {self.rule}, {self.width}, {self.session}",
+            f"{self.error} ({self.where})",
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value."""
@@ -137,9 +175,12 @@ class Compared:
         runs: answers that were compared.
         tokens: of them.
         passes: that they took.
+        siblings: plain answers from other forks in turn with them, compared too and not among
+            `runs`.
         drawn: answers that were not compared, because drafts were drawn from a distribution:
             sampling from the target's distribution is all that is promised then.
         difference: the first one, None where there is none.
+        failure: the answer that raised an error, None where none did.
     """
 
     drafter: str
@@ -148,8 +189,15 @@ class Compared:
     runs: int
     tokens: int
     passes: int
+    siblings: int
     drawn: int
     difference: Difference | None
+    failure: Failure | None = None
+
+    @property
+    def equal(self) -> bool:
+        """Whether every answer that was compared is the target's own."""
+        return self.difference is None and self.failure is None
 
     @property
     def tau(self) -> float | None:
@@ -160,12 +208,15 @@ class Compared:
     def text(self) -> str:
         """One line, and what differs where something does."""
         said = f"{_counted(self.runs, 'answer')}, {self.tokens:,} tokens"
-        said += " equal" if self.difference is None else " equal, the next answer is not"
+        said += " equal"
+        if not self.equal:
+            said += ", the next answer " + ("fails" if self.failure else "is not")
         if self.tau is not None:
             said += f", {self.tau:.2f} per pass"
         if self.drawn:
             said += f"; {self.drawn} not compared, their drafts are drawn"
-        lines = self.difference.lines if self.difference is not None else ()
+        wrong = self.difference or self.failure
+        lines = wrong.lines if wrong is not None else ()
         return "\n    ".join([f"{self.rule:<9} {self.drafter:<18} {said}", *lines])
 
     def to_json(self) -> dict[str, Any]:
@@ -173,8 +224,9 @@ class Compared:
         return {
             "drafter": self.drafter, "rule": self.rule, "adversary": self.adversary,
             "runs": self.runs, "tokens": self.tokens, "passes": self.passes, "tau": self.tau,
-            "drawn": self.drawn,
+            "siblings": self.siblings, "drawn": self.drawn,
             "difference": None if self.difference is None else self.difference.to_json(),
+            "failure": None if self.failure is None else self.failure.to_json(),
         }  # fmt: skip
 
 
@@ -183,6 +235,9 @@ def summary(lines: Sequence[Plain | Compared]) -> str:
     compared = [line for line in lines if isinstance(line, Compared)]
     answers, tokens = sum(one.runs for one in compared), sum(one.tokens for one in compared)
     found = next((one.difference for one in compared if one.difference is not None), None)
+    failed = next((one.failure for one in compared if one.failure is not None), None)
+    if failed is not None:
+        return f"not lossless (failed): question {failed.number}, {failed.error}"
     if found is not None:
         return f"not lossless ({found.verdict}): token {found.place} of question {found.number}"
     return f"lossless: {answers:,} answers, {tokens:,} tokens, every one the target's own"

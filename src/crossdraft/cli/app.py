@@ -1,11 +1,14 @@
 """The program: its commands, and how errors become exit codes.
 
-Exit 0 done, 1 a check failed, 2 the call or its input was wrong, 130 interrupted (Typer's own).
+Exit 0 done, 1 a check failed, 2 the call or its input was wrong, 130 interrupted (Typer's own), 141
+the reader of the output left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -30,6 +33,8 @@ from crossdraft.cli.verify import verify
 
 #: A disk that takes no more, whoever wrote to it.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+#: 128 + SIGPIPE, as a shell counts for programs that `head` ends.
+_READER_LEFT = 141
 
 app = typer.Typer(
     name="crossdraft",
@@ -77,13 +82,43 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        try:
+            _run()
+        finally:
+            # What is still held back fails here; at the end of Python it would do so with a remark.
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+    except (OSError, SystemExit) as error:
+        # Typer and rich make an exit with 1 of a broken pipe: that would mean a check that failed.
+        fault = error.__context__ if isinstance(error, SystemExit) else error
+        number = fault.errno if isinstance(fault, OSError) else None
+        if number == errno.EPIPE:
+            code = _READER_LEFT
+        elif isinstance(error, OSError) and number in _DISK:
+            print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+            code = 2
+        else:
+            # Anything else of this kind is a fault of ours and shows where.
+            raise
+        _send_nowhere()
+        sys.exit(code)
+
+
+def _run() -> None:
+    """Run the command, its errors as messages and exit codes."""
+    try:
         app()
     except CrossdraftError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except OSError as error:
-        # Anything else of this kind is a fault of ours and shows where.
-        if error.errno not in _DISK:
-            raise
-        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+
+
+def _send_nowhere() -> None:
+    """Let what is still held back vanish: Python writes it once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        # Streams that have no file, such as a test's, hold nothing back.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.files import output_path
 from crossdraft.cli.json_out import print_json
 from crossdraft.cli.options import Pair, Scene, Sensor, Set, scene_of
 
 if TYPE_CHECKING:
     from crossdraft.decoding.generation import Generation
-    from crossdraft.decoding.rules import Rule, Warp
+    from crossdraft.decoding.rules import Rule
     from crossdraft.decoding.speculator import Speculator
     from crossdraft.drafters.base import Budget
     from crossdraft.vlm.pair import ModelPair
@@ -51,13 +53,14 @@ def generate(
         ),
     ] = "speculative",
     drafter: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="DRAFTER",
             help="Who drafts: a name, names joined by + (an ensemble), or a checkpoint of "
             "crossdraft train.",
+            show_default="suffix",
         ),
-    ] = "suffix",
+    ] = None,
     nodes: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Draft trees of N nodes, always.")
     ] = None,
@@ -87,8 +90,11 @@ def generate(
         float, typer.Option(metavar="P", help="Sample from the likeliest tokens of mass P.")
     ] = 1.0,
     seed: Annotated[
-        int, typer.Option(help="Seed of sampling: the same seed, the same answer.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="N", help="Of sampling: the same seed, the same answer.", show_default="0"
+        ),
+    ] = None,
     relaxed: Annotated[
         str | None,
         typer.Option(
@@ -129,13 +135,28 @@ def generate(
     from crossdraft.vlm.pair import ModelPair
 
     asked = _asked(question, prompt_ids)
-    if timeline is not None and not timeline.parent.is_dir():
-        raise InputError("no such folder", where=timeline.parent, expected="a folder to write to")
+    if timeline is not None:
+        output_path(timeline)  # refused now, not behind the answer
+    if answer_with != "speculative":
+        drafting = {
+            "--drafter": drafter, "--nodes": nodes, "--gamma": gamma, "--auto": auto or None,
+            "--relaxed": relaxed, "--remember": remember or None,
+        }  # fmt: skip
+        _refuse_without_effect(drafting, f"--answer-with {answer_with}, where nothing is drafted")
     width = _width(nodes, gamma, auto)
     rule = _rule(temperature, top_k, top_p, seed, relaxed)
     chosen, found = ModelPair.find(pair, overrides or ()), scene_of(scene, sensor)
+    config: dict[str, object] = {
+        "pair": chosen.to_json(), "question": asked if isinstance(asked, str) else list(asked),
+        "drafter": drafter, "nodes": nodes, "gamma": gamma, "max_new_tokens": max_new_tokens,
+        "stop": stop or [], "temperature": temperature, "top_k": top_k, "top_p": top_p,
+        "seed": seed, "relaxed": relaxed, "remember": remember,
+    }  # fmt: skip
     with ExitStack() as stack:
-        speculator = _speculator(stack, chosen, answer_with, drafter, width, rule, remember)
+        warned = stack.enter_context(_warnings())
+        speculator = _speculator(
+            stack, chosen, answer_with, drafter or "suffix", width, rule, remember
+        )
         said = _Printer(speculator, stop or (), as_json)
         try:
             answer = speculator.ask(
@@ -145,18 +166,14 @@ def generate(
             print("\ninterrupted", file=sys.stderr)
             raise typer.Exit(130) from None
         said.close()
-        name = speculator.drafter.name
-    if timeline is not None:
-        _write_timeline(timeline, answer, question or "")
-    if as_json:
-        config: dict[str, object] = {
-            "pair": chosen.to_json(), "question": asked if isinstance(asked, str) else list(asked),
-            "nodes": nodes, "gamma": gamma, "max_new_tokens": max_new_tokens, "stop": stop or [],
-            "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed,
-        }  # fmt: skip
-        _print_json(answer, answer_with, name, found.id, config)
-    else:
-        _show(answer, answer_with, name)
+        # What is remembered is written behind all this: an answer is not lost with it.
+        about = {"answer_with": answer_with, "scene": found.id, "drafter": speculator.drafter.name}
+        if as_json:
+            _print_json(answer, about, config, warned)
+        else:
+            _show(answer, about)
+        if timeline is not None:
+            _write_timeline(timeline, answer, {"question": question, **about})
 
 
 def _speculator(
@@ -226,24 +243,37 @@ def _width(nodes: int | None, gamma: int | None, auto: bool) -> Budget | None:
     return None if gamma is None else Budget.chain(gamma)
 
 
-def _rule(temperature: float, top_k: int, top_p: float, seed: int, relaxed: str | None) -> Rule:
+def _rule(
+    temperature: float, top_k: int, top_p: float, seed: int | None, relaxed: str | None
+) -> Rule:
     """The verification rule.
 
     Raises:
-        InputError: settings of sampling without a temperature, or values out of range.
+        InputError: settings that would have no effect, or values out of range.
     """
-    from crossdraft.decoding.rules import Greedy, Sampling, Warp
+    from crossdraft.decoding.rules import GREEDY, Sampling, Warp
 
-    if not temperature and (top_k or top_p != 1.0):
-        raise InputError(
-            "--top-k or --top-p without a temperature", expected="--temperature above 0"
-        )
+    warping = {"--top-k": top_k or None, "--top-p": None if top_p == 1.0 else top_p, "--seed": seed}
     if relaxed is not None:
-        return _relaxed(relaxed, Warp(temperature or 1.0, top_k, top_p))
-    return Sampling(Warp(temperature, top_k, top_p), seed) if temperature else Greedy()
+        drawing = {"--temperature": temperature or None, **warping}
+        _refuse_without_effect(drawing, "--relaxed, whose rules draw nothing")
+        return _relaxed(relaxed)
+    if not temperature:
+        _refuse_without_effect(warping, "a greedy answer: --temperature is 0")
+        return GREEDY
+    return Sampling(Warp(temperature, top_k, top_p), seed or 0)
 
 
-def _relaxed(text: str, warp: Warp) -> Rule:
+def _refuse_without_effect(given: Mapping[str, object], beside: str) -> None:
+    """Refuse options that were given and would change nothing."""
+    for option, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"{option} beside {beside}", expected=f"one of the two; {option} changes nothing"
+            )
+
+
+def _relaxed(text: str) -> Rule:
     from crossdraft.decoding.rules import TopK, Typical
 
     name, _, values = text.partition("=")
@@ -252,7 +282,7 @@ def _relaxed(text: str, warp: Warp) -> Rule:
             return TopK(int(values))
         if name == "typical":
             epsilon, delta = map(float, (values or "0.3,0.09").split(","))
-            return Typical(epsilon, delta, warp)
+            return Typical(epsilon, delta)
     except ValueError:
         pass
     raise InputError(
@@ -296,7 +326,21 @@ class _Printer:
         self._close = lambda: until.push(stream.close()) + until.close()
 
 
-def _show(answer: Generation, answer_with: AnswerWith, drafter: str) -> None:
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Warnings of Python as lines on the error stream; they are in the list, too."""
+    said: list[str] = []
+
+    def show(message: Warning | str, *_: object) -> None:
+        said.append(str(message))
+        print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]  # ours reads the message alone
+        yield said
+
+
+def _show(answer: Generation, about: Mapping[str, str]) -> None:
     """What it took, on the error stream, so that the answer alone can be kept."""
     names = ("read", "vision", "prefill", "decode", "draft")
     stages = ", ".join(
@@ -304,7 +348,9 @@ def _show(answer: Generation, answer_with: AnswerWith, drafter: str) -> None:
         for name in names
         if (total := answer.spans.total_ms(name)) or name != "draft"
     )
-    who = f"speculative ({drafter})" if answer_with == "speculative" else answer_with
+    who = about["answer_with"]
+    if who == "speculative":
+        who += f" ({about['drafter']})"
     print(
         f"{who}: {len(answer.tokens)} tokens ({answer.end}) in {len(answer.passes)} passes, "
         f"{answer.tau:.2f} a pass; first after {answer.arrival_ms[0]:.0f} ms, last after "
@@ -316,26 +362,28 @@ def _show(answer: Generation, answer_with: AnswerWith, drafter: str) -> None:
         own_ms = max(span.end_ms for span in answer.drafter_spans.spans)
         print(f"event model's own words: all there after {own_ms:.0f} ms", file=sys.stderr)
     if answer.lossy:
-        print(f"LOSSY: by the rule {answer.rule}, not the target's own answer", file=sys.stderr)
+        print(_lossy(answer), file=sys.stderr)
 
 
-def _write_timeline(path: Path, answer: Generation, question: str) -> None:
+def _lossy(answer: Generation) -> str:
+    return f"LOSSY: by the rule {answer.rule}, not the target's own answer"
+
+
+def _write_timeline(path: Path, answer: Generation, about: dict[str, object]) -> None:
     from crossdraft.base.trace import write_trace
 
-    tracks = {"target": answer.spans}
+    tracks = {"drafter" if about["answer_with"] == "drafter" else "target": answer.spans}
     if answer.drafter_spans is not None:
         tracks["drafter"] = answer.drafter_spans
-    write_trace(path, tracks, {"question": question, "text": answer.text, "tau": answer.tau})
+    about |= {"text": answer.text, "tau": answer.tau, "rule": answer.rule, "lossy": answer.lossy}
+    write_trace(path, tracks, about)
 
 
 def _print_json(
-    answer: Generation,
-    answer_with: AnswerWith,
-    drafter: str,
-    scene: str,
-    config: dict[str, object],
+    answer: Generation, about: Mapping[str, str], config: dict[str, object], warned: list[str]
 ) -> None:
     from crossdraft.base.result import Result
 
-    payload = {"answer_with": answer_with, "scene": scene, "drafter": drafter, **answer.to_json()}
-    print_json(Result("generate", payload, config).to_json())
+    warned = [*warned, _lossy(answer)] if answer.lossy else warned
+    result = Result("generate", {**about, **answer.to_json()}, config, warnings=warned)
+    print_json(result.to_json())

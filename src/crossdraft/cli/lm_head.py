@@ -93,7 +93,7 @@ def _refuse_inside(out: Path, model: Path) -> None:
     """The head must not replace weights that it is taken from, whatever links lead to them."""
     files = [path for path in model.iterdir() if path.is_file()]
     known = out.exists() and any(out.samefile(path) for path in files)
-    if known or model.resolve() in (out.parent.resolve(), *out.parent.resolve().parents):
+    if known or model.resolve() in (out.resolve().parent, *out.parent.resolve().parents):
         raise InputError(
             "this lies in the folder of the model that the head is taken from",
             where=out,

@@ -96,8 +96,8 @@ def verify(
 
     Runs the drafters and others that try to change the answer: random, always wrong, always right,
     empty, past every limit, with end tokens in the middle. Each over several widths, in a fresh
-    session and in a fork. Ends at the first difference with exit code 1 and says whether it
-    vanishes in float64.
+    session and in a fork, also in turn with another fork. Ends at the first difference or error
+    with exit code 1 and says whether the difference vanishes in float64.
 
     Example: crossdraft verify --pair mine.yaml --drafter suffix --questions 3
     """
@@ -137,7 +137,7 @@ def verify(
         _print_json(lines, summary(lines), config)
     else:
         print(summary(lines))
-    if _difference(lines):
+    if _wrong(lines):
         raise typer.Exit(1)
 
 
@@ -187,14 +187,14 @@ def _show(line: Plain | Compared) -> None:
 
     verdict = "measured"
     if isinstance(line, Compared):
-        verdict = "ok" if line.difference is None else "DIFFERS"
+        verdict = "ok" if line.equal else "FAILED" if line.failure else "DIFFERS"
     print(f"{verdict:<9} {line.text}", flush=True)
 
 
-def _difference(lines: Sequence[Plain | Compared]) -> bool:
+def _wrong(lines: Sequence[Plain | Compared]) -> bool:
     from crossdraft.bench.lossless_lines import Compared
 
-    return any(isinstance(line, Compared) and line.difference is not None for line in lines)
+    return any(isinstance(line, Compared) and not line.equal for line in lines)
 
 
 def _print_json(lines: Sequence[Plain | Compared], said: str, config: Mapping[str, object]) -> None:
@@ -203,7 +203,7 @@ def _print_json(lines: Sequence[Plain | Compared], said: str, config: Mapping[st
 
     payload = {
         "summary": said,
-        "lossless": not _difference(lines),
+        "lossless": not _wrong(lines),
         "plain": [line.to_json() for line in lines if isinstance(line, Plain)],
         "drafters": [line.to_json() for line in lines if not isinstance(line, Plain)],
     }

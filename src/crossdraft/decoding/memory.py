@@ -48,7 +48,7 @@ class Memory:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = Path(os.path.realpath(path))  # its lock and its leftovers lie beside it
         self._new: list[_Answer] = []
 
     def recall(self, drafter: Drafter) -> int:
@@ -89,10 +89,17 @@ class Memory:
         """
         if not self._new:
             return
-        with locked_file(self.path):
-            _sweep(self.path)
-            _write(self.path, _newest([*_read(self.path), *self._new]))
-            self._new.clear()
+        try:
+            with locked_file(self.path):
+                _sweep(self.path)
+                _write(self.path, _newest([*_read(self.path), *self._new]))
+        except OSError as error:
+            raise InputError(
+                f"the answers are not remembered ({error.strerror or error})",
+                where=self.path,
+                hint="make room, or name another folder with CROSSDRAFT_CACHE",
+            ) from error
+        self._new.clear()
 
 
 def memory_path(pair: ModelPair) -> Path:

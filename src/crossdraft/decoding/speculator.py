@@ -17,13 +17,15 @@ from torch import nn
 
 from crossdraft.base.clock import Spans
 from crossdraft.base.errors import InputError
+from crossdraft.base.progress import Progress
 from crossdraft.decoding.generation import Generation, ignore
+from crossdraft.decoding.last_picture import LastPicture
 from crossdraft.decoding.loop import Drafting, OnTokens, decode
 from crossdraft.decoding.memory import Memory
 from crossdraft.decoding.rules import GREEDY, Rule
 from crossdraft.decoding.stopping import StopAt
 from crossdraft.decoding.stream import AnswerStream
-from crossdraft.decoding.width import Auto, Fixed, Width, cost_of, cutting
+from crossdraft.decoding.width import NOTHING, Auto, Fixed, Width, cost_of, cutting
 from crossdraft.drafters.base import Budget, Context, CostCurve, Drafter, flat_cost
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.drafters.find import find_drafter
@@ -34,7 +36,6 @@ from crossdraft.vlm.model_spec import ROLES, Role
 from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.pair_models import PairModels
 from crossdraft.vlm.prompt import Prompt
-from crossdraft.vlm.session import Session
 from crossdraft.vlm.target import Target
 from crossdraft.vlm.text_stream import TextStream
 from crossdraft.vlm.tokenizer_bridge import TokenizerBridge
@@ -43,6 +44,10 @@ from crossdraft.vlm.tokenizer_bridge import TokenizerBridge
 DRAFT_TOKENS = "draft_tokens"
 #: Widths that `auto` asks the cost of; a measurement of more is used where there is one.
 _WIDTHS, _TAILS, _REPEATS = (1, 2, 4, 8, 16, 33), (7,), 5
+#: Drafts of a pass where costs cannot be measured.
+_FALLBACK = Budget.tree(8, 8)
+#: What a drafter is asked for before the first answer.
+_FIRST = Budget.tree(8, 4)
 
 
 class Models(Protocol):
@@ -104,6 +109,7 @@ class Speculator:
         self.drafter = drafter if isinstance(drafter, Drafter) else find_drafter(str(drafter))
         asked: tuple[Role, ...] = ROLES if DRAFT_TOKENS in self.drafter.needs else ("target",)
         self.models = _models(models, asked)
+        self._own_models = self.models is not models
         self.rule, self._note = rule, note
         self._asked_width = Fixed(width) if isinstance(width, Budget) else width
         self._width: Width | None = None
@@ -111,8 +117,7 @@ class Speculator:
         self._memory = None if memory is None else Memory(memory)
         if self._memory is not None:
             self._memory.recall(self.drafter)
-        #: The picture that each model read last, and of which scene.
-        self._read: dict[str, tuple[Any, Session]] = {}
+        self._pictures = {role: LastPicture() for role in ROLES}
         self._bridge: TokenizerBridge | None = None
         self._bridged = False
 
@@ -122,15 +127,16 @@ class Speculator:
         question: str | Sequence[int],
         *,
         max_new_tokens: int = 50,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         on_tokens: OnTokens = ignore,
     ) -> Generation:
         """Answer a question about a scene; the picture of the last scene is not read again.
 
         Args:
-            scene: what the models' prompt builders take.
+            scene: what the models' prompt builders take. Arrays are read anew every time, files
+                when they were written since; other objects must not change between questions.
             question: text, or the target's prompt as ids with a single placeholder for the scene.
-            stop: strings at which the answer ends.
+            stop: strings at which the answer ends, or one string.
             on_tokens: is called with each accepted run of tokens.
 
         Raises:
@@ -138,18 +144,19 @@ class Speculator:
                 drafter needs an event model that there is not.
         """
         target = self.models.target
-        if self._width is None:
-            prompt_of(target, scene, question)  # a refusal comes before a measurement
-            self._prepare(target)
         tokenizer = tokenizer_of(target)
         text = None if tokenizer is None else TextStream(tokenizer).whole
         stopping = StopAt(target.eos_ids, max_new_tokens, stop, text)
+        asked = question if isinstance(question, str) else " ".join(map(str, question))
+        if self._width is None:
+            if self._measures:
+                self._refuse_unreadable(scene, question)
+            self._prepare(target, asked)
+        assert self._width is not None
         spans = Spans()
         stream, drafter_spans = self._own_words(scene, question, max_new_tokens, spans.origin_ms)
         prompt = prompt_of(target, scene, question)
-        session = self._session("target", target, scene, prompt, spans)
-        asked = question if isinstance(question, str) else " ".join(map(str, question))
-        assert self._width is not None
+        session = self._pictures["target"].session(target, scene, prompt, spans)
         answer = decode(
             session,
             prompt,
@@ -168,12 +175,17 @@ class Speculator:
         return replace(answer, text=said, drafter_spans=drafter_spans)
 
     def close(self) -> None:
-        """Write the memory, and forget scenes and models that were loaded here."""
-        self._read.clear()
+        """Write the memory, and forget scenes, and the models if they were loaded here.
+
+        Raises:
+            InputError: the memory cannot be written.
+        """
+        for picture in self._pictures.values():
+            picture.forget()
+        if self._own_models and isinstance(self.models, PairModels):
+            self.models.close()
         if self._memory is not None:
             self._memory.save()
-        if isinstance(self.models, PairModels):
-            self.models.close()
 
     def __enter__(self) -> Speculator:
         return self
@@ -181,24 +193,59 @@ class Speculator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _prepare(self, target: Target) -> None:
-        """Move networks to the target's device, and decide the width, for which it is measured."""
+    @property
+    def _measures(self) -> bool:
+        """Whether the width depends on what passes cost."""
+        return self._asked_width is None and self.drafter.name != "none"
+
+    def _refuse_unreadable(self, scene: Any, question: str | Sequence[int]) -> None:
+        """Before anything is measured: each model can be asked, and the scene has what it reads."""
+        models = [self.models.target]
+        if DRAFT_TOKENS in self.drafter.needs:
+            self._refuse_in_turn()
+            models.append(self.models.drafter)
+        for model in models:
+            prompt_of(model, scene, question).inputs()
+
+    def _prepare(self, target: Target, question: str) -> None:
+        """Move networks to the target's device, make the drafter ready, and decide the width, for
+        which the target is measured."""
         for network in networks_of(self.drafter):
             network.to(target.device)
-        if self._asked_width is not None:
-            self._width = self._asked_width
-        elif self.drafter.name == "none":
-            self._width = Fixed(Budget(0, 0, 0))
+        if self._measures:
+            self._width = self._measured(target)
         else:
+            self._width = self._asked_width or Fixed(NOTHING)
+        # Its first proposal may compile: not while an answer is waiting.
+        stream = AnswerStream()
+        stream.close()
+        self.drafter.begin(Context(question, stream, self._cost))
+        self.drafter.propose((), _FIRST)
+
+    def _measured(self, target: Target) -> Width:
+        """As much as pays by the target's costs, kept or measured now."""
+        told: list[Progress] = []
+
+        def progress(event: Progress) -> None:
+            if not told:
+                self._note("measuring what a pass costs, once for this model and device")
+            told.append(event)
+
+        try:
             curves = measured(
                 target,
                 widths=_WIDTHS,
                 tail_widths=_TAILS,
                 repeats=_REPEATS,
                 note=self._note,
+                progress=progress,
             )
-            self._cost = cost_of(curves)
-            self.drafter, self._width = cutting(self.drafter), Auto(self._cost)
+        except InputError as error:
+            self._note(f"not measured, {_FALLBACK.nodes} drafts a pass: {error.found}")
+            return Fixed(_FALLBACK)
+        self._cost = cost_of(curves)
+        self.drafter = cutting(self.drafter)
+        return Auto(self._cost)
 
     def _own_words(
         self, scene: Any, question: str | Sequence[int], most: int, origin_ms: float
@@ -213,36 +260,19 @@ class Speculator:
         model, spans = self.models.drafter, Spans(origin_ms)
         stream = AnswerStream(self._bridge_to_target())
         prompt = prompt_of(model, scene, question)
-        session = self._session("drafter", model, scene, prompt, spans)
+        session = self._pictures["drafter"].session(model, scene, prompt, spans)
         for arrival in own_answer(session, prompt, most, model.eos_ids, origin_ms=origin_ms):
             stream.append((arrival.token,))
         stream.close()
         return stream, spans
 
-    def _session(
-        self, role: str, model: Target, scene: Any, prompt: Prompt, spans: Spans
-    ) -> Session:
-        """A session at the picture of the scene, read here unless it was the last one read."""
-        known = self._read.get(role)
-        if known is None or known[0] is not scene:
-            self._read.pop(role, None)  # before the next one takes memory
-            known = scene, model.open(prompt, spans=spans)
-            self._read[role] = known
-        return known[1].fork(spans)
-
     def _bridge_to_target(self) -> TokenizerBridge | None:
-        """From the event model's tokens to the target's; None where one of the two has no
-        tokenizer, or both have the same."""
+        """From the event model's tokens to the target's, made once."""
         if not self._bridged:
-            source, target = self.models.drafter, self.models.target
-            ours, theirs = tokenizer_of(source), tokenizer_of(target)
-            if ours is not None and theirs is not None:
-                self._bridge = TokenizerBridge(
-                    ours,
-                    theirs,
-                    source_vocab=source.decoder.vocabulary,
-                    target_vocab=target.decoder.vocabulary,
-                )
+            source = self.models.drafter
+            self._bridge = bridge_to(
+                self.models.target, tokenizer_of(source), source.decoder.vocabulary
+            )
             self._bridged = True
         return self._bridge
 
@@ -268,6 +298,21 @@ def networks_of(drafter: Drafter) -> list[nn.Module]:
 def tokenizer_of(model: Target) -> Any | None:
     """The tokenizer that builds a model's prompts, None where it has none."""
     return getattr(model.prompts, "tokenizer", None)
+
+
+def bridge_to(target: Target, tokenizer: Any | None, vocabulary: int) -> TokenizerBridge | None:
+    """From the tokens of an event model to the target's; None where one of the two has no
+    tokenizer, and ids are taken to mean the same.
+
+    Args:
+        tokenizer, vocabulary: of the event model, and how many ids it has.
+    """
+    theirs = tokenizer_of(target)
+    if tokenizer is None or theirs is None:
+        return None
+    return TokenizerBridge(
+        tokenizer, theirs, source_vocab=vocabulary, target_vocab=target.decoder.vocabulary
+    )
 
 
 def prompt_of(model: Target, scene: Any, question: str | Sequence[int]) -> Prompt:

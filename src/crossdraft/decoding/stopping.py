@@ -48,18 +48,19 @@ class StopAt:
         self,
         eos_ids: frozenset[int],
         most: int,
-        strings: Sequence[str] = (),
+        strings: str | Sequence[str] = (),
         text: Callable[[Sequence[int]], str] | None = None,
     ) -> None:
         if most < 1:
             raise InputError(f"{most}", where="max_new_tokens", expected="a whole number from 1")
+        strings = (strings,) if isinstance(strings, str) else tuple(strings)
         if not all(strings):
             raise InputError("an empty stop string", expected="text to stop at")
         if strings and text is None:
             raise InputError(
                 "stop strings for a model without a tokenizer", expected="a model that has one"
             )
-        self.eos_ids, self.most, self.strings = eos_ids, most, tuple(strings)
+        self.eos_ids, self.most, self.strings = eos_ids, most, strings
         self._text = text
 
     def cut(self, answer: Sequence[int], new: Sequence[int]) -> tuple[int, End | None]:

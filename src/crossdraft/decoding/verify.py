@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from crossdraft.base.tree import ROOT, DraftTree, Verification
 
@@ -85,7 +86,7 @@ def rejection(probabilities: Tensor, tree: DraftTree, uniform: Uniforms) -> Veri
     what was left when they were drawn.
 
     Args:
-        probabilities: [1 + n, vocab] of the target, warped.
+        probabilities: [1 + n, vocab] of the target, warped. `q_rows` may be narrower or wider.
         uniform: is called anew for every decision at a depth, and gives another number each time.
 
     Raises:
@@ -94,6 +95,8 @@ def rejection(probabilities: Tensor, tree: DraftTree, uniform: Uniforms) -> Veri
     if tree.q_rows is None:
         raise ValueError("a tree without q_rows: its nodes were drawn from nothing")
     offered = torch.as_tensor(tree.q_rows, device=probabilities.device).double()
+    # A drafter may know fewer ids than the head has rows, or of more, which it has not drafted.
+    offered = pad(offered, (0, probabilities.shape[-1] - offered.shape[-1]))
     children: dict[int, list[int]] = {}
     for node, parent in enumerate(tree.parents.tolist()):
         children.setdefault(parent, []).append(node)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from crossdraft.base.errors import InputError
 from crossdraft.drafters.base import Budget, CostCurve, Drafter
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.vlm.cost_curve import CostCurves
@@ -72,6 +73,9 @@ class Auto:
     Args:
         cost: T(n)/T(1), which says what a plain step would have taken.
         most: what the drafter is offered.
+
+    Raises:
+        InputError: a curve by which steps cost nothing.
     """
 
     #: Passes after which drafting is judged; the first and the longest rest, in passes.
@@ -80,6 +84,8 @@ class Auto:
     DECAY = 0.9
 
     def __init__(self, cost: CostCurve, most: Budget = USUAL) -> None:
+        if not cost(1) > 0:
+            raise InputError(f"a plain step costs {cost(1)}", expected="T(1)/T(1), which is 1")
         self.cost, self.most = cost, most
         self._rest, self._resting, self._tried = self.REST, 0, 0
         self._tokens = self._ms = self._steps = self._step_ms = 0.0

@@ -106,7 +106,7 @@ def load_drafter(path: Path) -> Loaded:
             where=path,
             expected=_EXPECTED,
         )
-    tensors = load_tensors(path)
+    tensors = load_tensors(path, _EXPECTED)
     assert isinstance(tensors, dict)
     try:
         drafter = trainable_class(name).restore(about["about"], tensors)
@@ -148,7 +148,7 @@ def _load_seed(path: Path) -> Loaded:
     """The seed study's TokenAdapter: {"model_state_dict", "epoch", "val_acc"}."""
     from crossdraft.drafters.token_adapter import TokenAdapterDrafter
 
-    loaded = load_tensors(path)
+    loaded = load_tensors(path, _EXPECTED)
     content: Mapping[str, Any] = loaded if isinstance(loaded, Mapping) else {}
     state = content.get("model_state_dict", content)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):

@@ -96,7 +96,7 @@ class Scene:
         from crossdraft.scenes.readers import read_events
 
         if self.events_path is None:
-            raise self._lacks("no event stream")
+            raise self._lacks("event stream", "EVENTS.h5,{}")
         return read_events(self.events_path, sensor=self.sensor, window_us=self.window_us)
 
     def event_frames(self, settings: RenderSettings) -> list[npt.NDArray[np.uint8]]:
@@ -118,8 +118,12 @@ class Scene:
         from crossdraft.scenes.frame_files import read_frame
 
         if name not in self.frame_sets:
-            raise self._lacks(
-                f"no event frames {name!r}", f"one of {', '.join(self.frame_sets) or 'none'}"
+            sets = ", ".join(self.frame_sets)
+            raise InputError(
+                f"the scene has no event frames {name!r}",
+                where=self._place,
+                expected=f"one of {sets}" if sets else "a scene with event frames, drawn before",
+                hint="draw them: crossdraft scenes render",
             )
         return [read_frame(self.folder / file) for file in self.frame_sets[name]]
 
@@ -132,8 +136,28 @@ class Scene:
         from crossdraft.scenes.video import read_uniform
 
         if self.video_path is None:
-            raise self._lacks("no video")
+            raise self._lacks("video", "{},VIDEO.mp4")
         return read_uniform(self.video_path, count)
 
-    def _lacks(self, what: str, expected: str | None = None) -> InputError:
-        return InputError(f"scene {self.id} has {what}", where=self.folder, expected=expected)
+    @property
+    def _place(self) -> Path:
+        """What a user calls the scene: its only recording, or its id in the dataset."""
+        files = [path for path in (self.events_path, self.video_path) if path is not None]
+        # A window of a longer recording is not what the file's name alone would mean.
+        alone = len(files) == 1 and self.window_us is None
+        return files[0] if alone else self.folder / self.id
+
+    def _lacks(self, what: str, both: str) -> InputError:
+        """The refusal of a scene without one of its recordings.
+
+        Args:
+            both: how both are named on the command line, {} for the one that is there.
+        """
+        has_file = self._place in (self.events_path, self.video_path)
+        added = f"add it: --scene {both.format(self._place)}"
+        return InputError(
+            f"the scene has no {what}",
+            where=self._place,
+            expected=f"a scene with {'an' if what[0] in 'aeiou' else 'a'} {what}",
+            hint=added if has_file else "choose another clip of the dataset",
+        )

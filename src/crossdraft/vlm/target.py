@@ -70,10 +70,8 @@ class Target:
         model.train(False)
         self.cache, self.room = cache, room
         self.decoder = Decoder(model, layers)
-        self.draftable = self.decoder.vocabulary if draftable is None else draftable
         self._placeholders = np.array(sorted(picture_ids(model.config)), np.int64)
-        self._drafted = ~np.isin(np.arange(-1, self.draftable + 1), self._placeholders)
-        self._drafted[[0, -1]] = False
+        self.draftable = self.decoder.vocabulary if draftable is None else draftable
         #: Ids that end an answer.
         self.eos_ids = eos_ids(model)
         warn_of_settings(model)
@@ -92,11 +90,21 @@ class Target:
         """Of the states."""
         return self.decoder.dtype
 
+    @property
+    def draftable(self) -> int:
+        """Ids from here on are never drafted."""
+        return self._draftable
+
+    @draftable.setter
+    def draftable(self, first: int) -> None:
+        self._draftable = first
+        # Asked of every tree twice, so it is looked up; the ends stand for all ids beyond them.
+        self._drafted = ~np.isin(np.arange(-1, first + 1), self._placeholders)
+        self._drafted[[0, -1]] = False
+
     def may_draft(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """[n] whether each id may be drafted: others are rows that no training has touched, or
         stand for pictures."""
-        # Asked of every tree twice, so it is looked up: the first and the last entry stand for all
-        # ids below and above.
         allowed: NDArray[np.bool_] = self._drafted.take(tokens + 1, mode="clip")
         return allowed
 
