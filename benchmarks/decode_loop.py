@@ -159,33 +159,48 @@ def overhead(target: Target, rounds: int) -> dict[str, Any]:
 
 
 def against_generate(model: LlamaForCausalLM, target: Target, rounds: int) -> dict[str, Any]:
-    """Whole answers, prompt included: our loop with `none` over `generate`."""
+    """Whole answers, prompt included: our loop with `none` over `generate`, greedy and sampled."""
     whole: Any = model
     found: dict[str, Any] = {}
-    for length in (64, CONTEXT + QUESTION):
+    ways: list[tuple[int, Rule, dict[str, Any]]] = [
+        (length, rule, options)
+        for length in (64, CONTEXT + QUESTION)
+        for rule, options in (
+            (GREEDY, {"do_sample": False}),
+            (Sampling(Warp(0.8, 50, 0.95), 3),
+             {"do_sample": True, "temperature": 0.8, "top_k": 50, "top_p": 0.95}),
+        )
+    ]  # fmt: skip
+    for length, rule, options in ways:
         asked = Prompt(prompt().ids[:length], 0)
         ids = torch.tensor([asked.ids])
         answers: dict[str, list[int]] = {}
 
-        def ours(asked: Prompt = asked, answers: dict[str, list[int]] = answers) -> None:
+        def ours(
+            asked: Prompt = asked, answers: dict[str, list[int]] = answers, rule: Rule = rule
+        ) -> None:
             drafting = Drafting(NoDrafter(), Fixed(Budget(0, 0, 0)), target.may_draft)
             answer = decode(
                 target.open(asked), asked, Context("q", AnswerStream()), drafting,
-                StopAt(frozenset(), NEW_TOKENS),
+                StopAt(frozenset(), NEW_TOKENS), rule,
             )  # fmt: skip
             answers["ours"] = list(answer.tokens)
 
-        def theirs(ids: Any = ids, answers: dict[str, list[int]] = answers) -> None:
+        def theirs(
+            ids: Any = ids,
+            answers: dict[str, list[int]] = answers,
+            options: dict[str, Any] = options,
+        ) -> None:
             out = whole.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS,
-                do_sample=False,
+                **options,
             )  # fmt: skip
             answers["generate"] = out[0, ids.shape[1] :].tolist()
 
         ratios, ours_ms, theirs_ms = [], [], []
         for turn in range(rounds + 1):
             times: dict[str, float] = {}
-            order = [("ours", ours), ("generate", theirs)]
+            order: list[tuple[str, Callable[[], None]]] = [("ours", ours), ("generate", theirs)]
             for name, way in order if turn % 2 else reversed(order):
                 began_ms = now_ms()
                 way()
@@ -194,11 +209,12 @@ def against_generate(model: LlamaForCausalLM, target: Target, rounds: int) -> di
                 ratios.append(times["ours"] / times["generate"])
                 ours_ms.append(times["ours"])
                 theirs_ms.append(times["generate"])
-        found[f"prompt of {length}"] = {
+        found[f"prompt of {length}, {rule.name}"] = {
             "none_over_generate": statistics.median(ratios),
             "ours_ms": statistics.median(ours_ms),
             "generate_ms": statistics.median(theirs_ms),
-            "same_tokens": answers["ours"] == answers["generate"],
+            # Sampled ones are drawn by other numbers.
+            "same_tokens": answers["ours"] == answers["generate"] if rule is GREEDY else None,
         }
     return found
 

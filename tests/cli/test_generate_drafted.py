@@ -20,6 +20,7 @@ from crossdraft.scenes.video_write import write_mp4
 from crossdraft.scenes.writers import write_npz
 from tests.bench.tiny_pair import QUESTION, write_pair
 from tests.cli.run import crossdraft
+from tests.cli.run import crossdraft_here as here
 
 
 class Stutter(Drafter):
@@ -70,7 +71,7 @@ def plain(place: Path) -> str:
     ids=" ".join,
 )
 def test_the_answer_is_the_targets_own(place: Path, plain: str, drafting: tuple[str, ...]) -> None:
-    done = crossdraft(*CALL, *drafting, cwd=place)
+    done = here(*CALL, *drafting, cwd=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout == plain
     assert "16 tokens (length) in" in done.stderr
@@ -81,16 +82,16 @@ def test_costs_are_measured_once_and_what_was_said_is_remembered(
     place: Path, plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CROSSDRAFT_CACHE", str(tmp_path))
-    first = crossdraft(*CALL, "--remember", cwd=place)
+    first = here(*CALL, "--remember", cwd=place)
     assert (first.returncode, first.stdout) == (0, plain), first.stderr
-    second = crossdraft(*CALL, "--remember", "--nodes", "16", "--json", cwd=place)
+    second = here(*CALL, "--remember", "--nodes", "16", "--json", cwd=place)
     assert second.returncode == 0, second.stderr
     result = json.loads(second.stdout)
     assert result["drafter"] == "suffix"
     assert result["tau"] > 1.5, "what the first call said is known"
     assert result["text"].strip() == plain.strip()
     assert sum(result["accepted"]) + len(result["accepted"]) >= len(result["tokens"]) == 16
-    third = crossdraft(*CALL, "--auto", cwd=place)
+    third = here(*CALL, "--auto", cwd=place)
     assert "costs: measured on" in third.stderr
     assert "costs: measuring" in first.stderr
     assert "costs:" not in second.stderr
@@ -120,7 +121,7 @@ def test_what_is_refused_is_refused_before_costs_are_measured(
 ) -> None:
     monkeypatch.setenv("CROSSDRAFT_CACHE", str(tmp_path))
     for wrong in (("--scene", "drive.npz"), ("--stop", ""), ("--scene", "drive.mp4", *WORDS)):
-        done = crossdraft(*CALL, *wrong, cwd=place)
+        done = here(*CALL, *wrong, cwd=place)
         assert done.returncode == 2, done.stderr
         assert "measur" not in done.stderr
     assert not list(tmp_path.iterdir())
@@ -128,20 +129,20 @@ def test_what_is_refused_is_refused_before_costs_are_measured(
 
 def test_sampling_lossy_rules_and_stop_strings(place: Path, plain: str) -> None:
     sampled = ("--temperature", "1.5", "--top-p", "0.9", "--seed", "3")
-    alone = crossdraft(*CALL, *sampled, "--answer-with", "target", cwd=place)
-    drafted = crossdraft(*CALL, *sampled, "--nodes", "8", "--drafter", "drafter-text", cwd=place)
+    alone = here(*CALL, *sampled, "--answer-with", "target", cwd=place)
+    drafted = here(*CALL, *sampled, "--nodes", "8", "--drafter", "drafter-text", cwd=place)
     assert alone.returncode == drafted.returncode == 0, drafted.stderr
     assert alone.stdout == drafted.stdout != plain
     relaxed = ("--relaxed", "top-k=5", "--gamma", "4", "--timeline", "lossy.json", "--json")
-    lossy = crossdraft(*CALL, *relaxed, cwd=place)
+    lossy = here(*CALL, *relaxed, cwd=place)
     assert lossy.returncode == 0, lossy.stderr
     assert "LOSSY" in json.loads(lossy.stdout)["warnings"][0]
     about = json.loads((place / "lossy.json").read_text())["otherData"]
     assert about["lossy"] is True
     assert about["rule"] == "lossy top-5"
-    assert "LOSSY" in crossdraft(*CALL, *relaxed[:4], cwd=place).stderr
+    assert "LOSSY" in here(*CALL, *relaxed[:4], cwd=place).stderr
     word = next(letter for letter in plain if letter.isascii() and letter.strip())
-    done = crossdraft(*CALL, "--stop", word, "--gamma", "4", cwd=place)
+    done = here(*CALL, "--stop", word, "--gamma", "4", cwd=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout == plain[: plain.index(word)] + "\n"
     assert "(stop)" in done.stderr
@@ -150,14 +151,14 @@ def test_sampling_lossy_rules_and_stop_strings(place: Path, plain: str) -> None:
 def test_a_timeline_is_a_trace(place: Path, tmp_path: Path) -> None:
     file = tmp_path / "trace.json"
     call = (*CALL, "--drafter", "drafter-text", "--gamma", "4", "--timeline", str(file))
-    assert crossdraft(*call, cwd=place).returncode == 0
+    assert here(*call, cwd=place).returncode == 0
     events = json.loads(file.read_text())["traceEvents"]
     tracks = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
     assert {"target", "drafter"} <= tracks
     names = {event["name"] for event in events if event["ph"] == "X"}
     assert {"vision", "prefill", "decode", "draft"} <= names
     alone = (*CALL, "--answer-with", "drafter", "--timeline", str(file))
-    assert crossdraft(*alone, cwd=place).returncode == 0
+    assert here(*alone, cwd=place).returncode == 0
     events = json.loads(file.read_text())["traceEvents"]
     tracks = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
     assert tracks == {"drafter"}
@@ -185,9 +186,7 @@ def test_a_timeline_is_a_trace(place: Path, tmp_path: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_wrong_calls_say_what_is_wrong(place: Path, arguments: tuple[str, ...], found: str) -> None:
-    done = crossdraft(
-        *CALL, *(() if "--nodes" in arguments else ("--gamma", "2")), *arguments, cwd=place
-    )
+    done = here(*CALL, *(() if "--nodes" in arguments else ("--gamma", "2")), *arguments, cwd=place)
     assert done.returncode == 2
     assert found in done.stderr
     assert "Traceback" not in done.stderr

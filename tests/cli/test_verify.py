@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -75,8 +75,8 @@ def test_a_trained_drafter_from_its_checkpoint(pair: Path, tmp_path: Path) -> No
 def test_a_difference_is_exit_1(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     walk = rules.walk
 
-    def first_draft_always(tree: DraftTree, choices: Sequence[int]) -> Verification:
-        return Verification((0,), choices[1]) if len(tree) else walk(tree, choices)
+    def first_draft_always(tree: DraftTree, says: Callable[[int], int]) -> Verification:
+        return Verification((0,), says(1)) if len(tree) else walk(tree, says)
 
     monkeypatch.setattr(rules, "walk", first_draft_always)
     done = called(pair, "--drafter", "none")

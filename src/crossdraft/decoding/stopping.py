@@ -65,6 +65,9 @@ class StopAt:
 
     def cut(self, answer: Sequence[int], new: Sequence[int]) -> tuple[int, End | None]:
         """See `Stopping.cut`."""
+        ahead = len(answer) + len(new) < self.most
+        if ahead and not self.strings and self.eos_ids.isdisjoint(new):
+            return len(new), None  # nearly always
         for count, token in enumerate(new, 1):
             if token in self.eos_ids:
                 return count, "eos"

@@ -7,7 +7,7 @@ the two marked *lossy* leave the target's answer, or its distribution, as it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from crossdraft.base.tree import ROOT, DraftTree, Verification
 Uniforms = Callable[[int], float]
 
 
-def walk(tree: DraftTree, choices: Sequence[int]) -> Verification:
+def walk(tree: DraftTree, says: Callable[[int], int]) -> Verification:
     """Descend while a child carries what the target says at its parent.
 
     Whatever decides what the target says at a row (the largest logit, a draw from its
@@ -32,17 +32,17 @@ def walk(tree: DraftTree, choices: Sequence[int]) -> Verification:
     target's as long as the draw at a row does not depend on the tree.
 
     Args:
-        choices: [1 + n] what the target says behind each row.
+        says: what the target says behind a row; asked of the rows on the path alone.
     """
     path: list[int] = []
-    here, wanted = ROOT, choices[0]
+    here, wanted = ROOT, says(0)
     # Children stand behind their parent, so one reading of the nodes finds the whole path.
     for node, (token, parent) in enumerate(
         zip(tree.tokens.tolist(), tree.parents.tolist(), strict=True)
     ):
         if parent == here and token == wanted:
             path.append(node)
-            here, wanted = node, choices[node + 1]
+            here, wanted = node, says(node + 1)
     return Verification(tuple(path), wanted)
 
 
@@ -53,9 +53,10 @@ def greedy(logits: Tensor, tree: DraftTree) -> Verification:
         logits: [1 + n, vocab]; of equal logits the lowest id wins, as in `generate`.
     """
     if logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.float64):
-        # In one thread: waking the others takes longer than looking at so few rows.
-        return walk(tree, logits.detach().numpy().argmax(-1).tolist())
-    return walk(tree, logits.argmax(-1).tolist())
+        # Row by row and in one thread: waking others takes longer than looking at a few rows.
+        rows = logits.detach().numpy()
+        return walk(tree, lambda row: int(rows[row].argmax()))
+    return walk(tree, logits.argmax(-1).tolist().__getitem__)
 
 
 def sampled(probabilities: Tensor, tree: DraftTree, uniform: Uniforms) -> Verification:
@@ -73,7 +74,7 @@ def sampled(probabilities: Tensor, tree: DraftTree, uniform: Uniforms) -> Verifi
     depths = [0, *tree.depth.tolist()]
     numbers = [uniform(depth) for depth in range(max(depths) + 1)]
     heights = torch.tensor([numbers[depth] for depth in depths], dtype=torch.float64)
-    return walk(tree, _inverse(probabilities, heights).tolist())
+    return walk(tree, _inverse(probabilities, heights).tolist().__getitem__)
 
 
 def rejection(probabilities: Tensor, tree: DraftTree, uniform: Uniforms) -> Verification:
