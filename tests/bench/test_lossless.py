@@ -138,14 +138,14 @@ def _everybody_sees_all(monkeypatch: pytest.MonkeyPatch) -> None:
 def _one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     walk = verify.walk
 
-    def further(tree: DraftTree, choices: Sequence[int]) -> Verification:
-        found = walk(tree, choices)
+    def further(tree: DraftTree, says: Callable[[int], int]) -> Verification:
+        found = walk(tree, says)
         last = found.path[-1] if found.path else -1
         below = np.flatnonzero(tree.parents == last)
         if not len(below):
             return found
         node = int(below[-1])
-        return Verification((*found.path, node), choices[node + 1])
+        return Verification((*found.path, node), says(node + 1))
 
     monkeypatch.setattr(verify, "walk", further)
 
