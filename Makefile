@@ -53,11 +53,11 @@ bench-sessions: setup
 bench-eventgpt: setup
 	$(BIN)/python benchmarks/event_features.py --json benchmarks/results/event_features.json
 
-# Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-decoding: setup
 	$(BIN)/python benchmarks/decode_loop.py --json benchmarks/results/decode_loop.json \
 	  --profile benchmarks/results/decode_loop.txt
 
+# Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-tokens: setup
 	$(BIN)/python benchmarks/token_training.py --pairs "$(PAIRS)" --json benchmarks/results/token_training.json
 	$(BIN)/python benchmarks/small_decoder_cost.py --json benchmarks/results/small_decoder_cost.json

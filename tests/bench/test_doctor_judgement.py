@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from crossdraft.bench.checks.answers import judge
 from crossdraft.bench.checks.check import Check
 from crossdraft.bench.checks.noise import explained
-from crossdraft.bench.checks.reference import Noise, Reference, _noise, largest_difference
+from crossdraft.bench.checks.reference import Noise, Reference, largest_difference, noise_of
 from crossdraft.bench.checks.vocabulary import Words, check_vocabulary
 from tests.vlm.eventgpt_folder import event_tokenizer
 
@@ -75,13 +75,13 @@ class _Int8(_Quantised):
 def test_quantised_weights_round_as_bfloat16_does() -> None:
     rows = torch.ones(2, 3)
     eps = torch.finfo(torch.bfloat16).eps
-    assert _noise(_Quantised(), rows, rows).eps == eps > _noise(None, rows, rows).eps
+    assert noise_of(_Quantised(), rows, rows).eps == eps > noise_of(None, rows, rows).eps
 
 
 def test_rows_of_int8_depend_on_the_rows_beside_them() -> None:
     rows = torch.full((2, 3), 8.0)
-    assert _noise(_Int8(), rows, rows).limit == pytest.approx(2.0)
-    assert _noise(_Quantised(), rows, rows).limit == pytest.approx(8 * 2**-3.5)
+    assert noise_of(_Int8(), rows, rows).limit == pytest.approx(2.0)
+    assert noise_of(_Quantised(), rows, rows).limit == pytest.approx(8 * 2**-3.5)
 
 
 def test_differences_of_what_cannot_be_compared() -> None:

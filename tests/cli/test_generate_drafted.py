@@ -157,6 +157,8 @@ def test_a_timeline_is_a_trace(place: Path, tmp_path: Path) -> None:
     assert {"target", "drafter"} <= tracks
     names = {event["name"] for event in events if event["ph"] == "X"}
     assert {"vision", "prefill", "decode", "draft"} <= names
+    runs = [int(event["name"].split()[0]) for event in events if event["ph"] == "i"]
+    assert sum(runs) == 16
     alone = (*CALL, "--answer-with", "drafter", "--timeline", str(file))
     assert here(*alone, cwd=place).returncode == 0
     events = json.loads(file.read_text())["traceEvents"]

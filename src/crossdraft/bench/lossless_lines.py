@@ -23,14 +23,41 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Where an answer is not the target's own.
+class _Answer:
+    """The answer that a line is about.
 
     Attributes:
         question: as asked.
         number: of the question, from 1.
         drafter, rule, width: what the answer was drafted with.
         session: how its session came about.
+    """
+
+    question: str
+    number: int
+    drafter: str
+    rule: str
+    width: str
+    session: str
+
+    @property
+    def about(self) -> tuple[str, str]:
+        """What a reader is told of it."""
+        return (
+            f"question {self.number}: {self.question}",
+            f"{self.drafter}, {self.rule}, {self.width}, {self.session}",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Difference(_Answer):
+    """Where an answer is not the target's own.
+
+    Attributes:
         sibling: whether the answer is a plain one, in turn with which others were drafted.
         place: of the first token that differs, from 0.
         expected, found: what plain decoding says there, and what drafting said.
@@ -43,12 +70,6 @@ class Difference:
         why: what the verdict is founded on.
     """
 
-    question: str
-    number: int
-    drafter: str
-    rule: str
-    width: str
-    session: str
     sibling: bool
     place: int
     expected: Told
@@ -72,8 +93,7 @@ class Difference:
             if value is not None
         ]
         return (
-            f"question {self.number}: {self.question}",
-            f"{self.drafter}, {self.rule}, {self.width}, {self.session}",
+            *self.about,
             f"token {self.place}: plain decoding says {self.expected}, "
             f"{'beside' if self.sibling else 'with'} drafts it is {self.found}{self._ended}",
             "; ".join([*numbers, f"wider passes differ by up to {self.noise:.3g}"]),
@@ -85,45 +105,23 @@ class Difference:
         plain, drafted = self.ends
         return "" if plain == drafted else f"; they end by {plain} and by {drafted}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON value."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Failure:
+class Failure(_Answer):
     """An answer that came to no end.
 
     Attributes:
-        question: as asked.
-        number: of the question, from 1.
-        drafter, rule, width: what the answer was drafted with.
-        session: how its session came about.
         error: what was raised.
         where: file and line that raised it.
     """
 
-    question: str
-    number: int
-    drafter: str
-    rule: str
-    width: str
-    session: str
     error: str
     where: str
 
     @property
     def lines(self) -> tuple[str, ...]:
         """What a reader is told."""
-        return (
-            f"question {self.number}: {self.question}",
-            f"{self.drafter}, {self.rule}, {self.width}, {self.session}",
-            f"{self.error} ({self.where})",
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON value."""
-        return asdict(self)
+        return (*self.about, f"{self.error} ({self.where})")
 
 
 @dataclass(frozen=True)

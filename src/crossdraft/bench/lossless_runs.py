@@ -16,7 +16,7 @@ from crossdraft.base.clock import Spans
 from crossdraft.base.errors import InputError, gist
 from crossdraft.bench.adversaries import Adversary, Knowledge
 from crossdraft.bench.checks.case import joined
-from crossdraft.bench.checks.reference import Noise, largest_difference
+from crossdraft.bench.checks.reference import Noise, noise_of
 from crossdraft.bench.divergence import (
     Asked,
     Beside,
@@ -249,19 +249,14 @@ class Bench:
 
     def _measured(self) -> Noise:
         """The noise of the target's number format, over the plain answers."""
-        apart = scale = 0.0
         asked = zip(self.prompts[: self.count], self._plain, strict=False)
-        for prompt, (answer, rows) in asked:
-            scale = max(scale, float(rows.abs().max()))
-            for width in _BLOCKS:
-                apart = max(apart, largest_difference(self._read(prompt, answer, width), rows))
-        model: Any = self.target.model
-        # In float64 too: the norms of transformers round to float32.
-        eps = max(torch.finfo(rows.dtype).eps, torch.finfo(torch.float32).eps)
-        if getattr(model, "is_quantized", False):
-            eps = max(eps, torch.finfo(torch.bfloat16).eps)
-        coupled = bool(getattr(model, "is_loaded_in_8bit", False))
-        return Noise(apart, scale, eps, coupled)
+        found = [
+            noise_of(self.target.model, self._read(prompt, answer, width), rows)
+            for prompt, (answer, rows) in asked
+            for width in _BLOCKS
+        ]
+        apart, scale = max(one.measured for one in found), max(one.scale for one in found)
+        return replace(found[0], measured=apart, scale=scale)
 
     def _read(self, prompt: Prompt, answer: Generation, width: int) -> torch.Tensor:
         """[tokens, vocab] of passes over so many tokens of a plain answer."""

@@ -12,7 +12,7 @@ import typer
 
 from crossdraft.base.errors import InputError
 from crossdraft.cli.json_out import print_json
-from crossdraft.cli.options import Pair, Sensor, Set, scene_of
+from crossdraft.cli.options import Pair, SceneOrMadeUp, Sensor, Set, scene_of
 
 if TYPE_CHECKING:
     from crossdraft.bench.checks.check import Check
@@ -24,14 +24,7 @@ _MARGIN = 31
 def doctor(
     pair: Pair = "eventgpt-videollava",
     overrides: Set = None,
-    scene: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SCENE",
-            help="An event file, a video, EVENTS,VIDEO or DATASET/drive/clip.",
-            show_default="a made-up scene",
-        ),
-    ] = None,
+    scene: SceneOrMadeUp = None,
     sensor: Sensor = None,
     question: Annotated[
         str, typer.Option("--question", "-q", help="What both models are asked.")

@@ -370,13 +370,19 @@ def _lossy(answer: Generation) -> str:
 
 
 def _write_timeline(path: Path, answer: Generation, about: dict[str, object]) -> None:
-    from crossdraft.base.trace import write_trace
+    from crossdraft.base.trace import Moment, write_trace
 
-    tracks = {"drafter" if about["answer_with"] == "drafter" else "target": answer.spans}
+    who = "drafter" if about["answer_with"] == "drafter" else "target"
+    tracks = {who: answer.spans}
     if answer.drafter_spans is not None:
         tracks["drafter"] = answer.drafter_spans
     about |= {"text": answer.text, "tau": answer.tau, "rule": answer.rule, "lossy": answer.lossy}
-    write_trace(path, tracks, about)
+    moments, said = [], 0
+    for one in answer.passes:
+        accepted = {"drafted": len(one.tree), "accepted": len(one.path)}
+        moments.append(Moment(who, f"{one.emitted} tokens", answer.arrival_ms[said], accepted))
+        said += one.emitted
+    write_trace(path, tracks, about, moments)
 
 
 def _print_json(

@@ -42,6 +42,15 @@ Scene = Annotated[
         show_default=False,
     ),
 ]
+SceneOrMadeUp = Annotated[
+    str | None,
+    typer.Option(
+        "--scene",
+        metavar="SCENE",
+        help="An event file, a video, EVENTS,VIDEO or DATASET/drive/clip.",
+        show_default="a made-up scene",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

@@ -10,7 +10,7 @@ import typer
 
 from crossdraft.base.errors import InputError
 from crossdraft.cli.json_out import print_json
-from crossdraft.cli.options import Pair, Sensor, Set, scene_of
+from crossdraft.cli.options import Pair, SceneOrMadeUp, Sensor, Set, scene_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,14 +34,7 @@ def verify(
             show_default="suffix",
         ),
     ] = None,
-    scene: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SCENE",
-            help="An event file, a video, EVENTS,VIDEO or DATASET/drive/clip.",
-            show_default="a made-up scene",
-        ),
-    ] = None,
+    scene: SceneOrMadeUp = None,
     sensor: Sensor = None,
     questions: Annotated[
         int | None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -118,8 +119,6 @@ class Speculator:
         if self._memory is not None:
             self._memory.recall(self.drafter)
         self._pictures = {role: LastPicture() for role in ROLES}
-        self._bridge: TokenizerBridge | None = None
-        self._bridged = False
 
     def ask(
         self,
@@ -258,7 +257,7 @@ class Speculator:
             return stream, None
         self._refuse_in_turn()
         model, spans = self.models.drafter, Spans(origin_ms)
-        stream = AnswerStream(self._bridge_to_target())
+        stream = AnswerStream(self._bridge)
         prompt = prompt_of(model, scene, question)
         session = self._pictures["drafter"].session(model, scene, prompt, spans)
         for arrival in own_answer(session, prompt, most, model.eos_ids, origin_ms=origin_ms):
@@ -266,15 +265,11 @@ class Speculator:
         stream.close()
         return stream, spans
 
-    def _bridge_to_target(self) -> TokenizerBridge | None:
-        """From the event model's tokens to the target's, made once."""
-        if not self._bridged:
-            source = self.models.drafter
-            self._bridge = bridge_to(
-                self.models.target, tokenizer_of(source), source.decoder.vocabulary
-            )
-            self._bridged = True
-        return self._bridge
+    @cached_property
+    def _bridge(self) -> TokenizerBridge | None:
+        """From the event model's tokens to the target's."""
+        source = self.models.drafter
+        return bridge_to(self.models.target, tokenizer_of(source), source.decoder.vocabulary)
 
     def _refuse_in_turn(self) -> None:
         pair = getattr(self.models, "pair", None)

@@ -79,8 +79,7 @@ class StopAt:
 
     def stop_in(self, text: str) -> int | None:
         """Where the first stop string begins in a text, None where there is none."""
-        found = [place for place in map(text.find, self.strings) if place >= 0]
-        return min(found, default=None)
+        return _first_of(self.strings, text)
 
     def _said(self, answer: Sequence[int], new: Sequence[int]) -> str:
         assert self._text is not None
@@ -104,9 +103,9 @@ class TextUntil:
         if self._stopped:
             return ""
         text, self._waiting = self._waiting + text, ""
-        if places := [place for place in map(text.find, self._strings) if place >= 0]:
+        if (place := _first_of(self._strings, text)) is not None:
             self._stopped = True
-            return text[: min(places)]
+            return text[:place]
         held = max((_begun(text, string) for string in self._strings), default=0)
         self._waiting = text[len(text) - held :]
         return text[: len(text) - held]
@@ -115,6 +114,11 @@ class TextUntil:
         """What was still waiting: no stop string came of it."""
         waiting, self._waiting = self._waiting, ""
         return waiting
+
+
+def _first_of(strings: Sequence[str], text: str) -> int | None:
+    """Where the first of some strings begins in a text, None where there is none."""
+    return min((place for place in map(text.find, strings) if place >= 0), default=None)
 
 
 def _begun(text: str, string: str) -> int:

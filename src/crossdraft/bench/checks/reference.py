@@ -93,8 +93,8 @@ class Reference:
             sequence,
             whole_logits,
             whole_hidden,
-            _noise(model, logits, whole_logits),
-            _noise(model, hidden, whole_hidden),
+            noise_of(model, logits, whole_logits),
+            noise_of(model, hidden, whole_hidden),
         )
 
     @property
@@ -122,7 +122,8 @@ def largest_difference(found: Tensor, expected: Tensor) -> float:
     return apart
 
 
-def _noise(model: Any, found: Tensor, expected: Tensor) -> Noise:
+def noise_of(model: Any, found: Tensor, expected: Tensor) -> Noise:
+    """The noise of a model between two ways to the same rows, [rows, n]."""
     # In float64 too: the norms of transformers round to float32.
     eps = max(torch.finfo(expected.dtype).eps, torch.finfo(torch.float32).eps)
     if getattr(model, "is_quantized", False):
