@@ -186,11 +186,14 @@ class _Planner:
     def _traffic_light(self) -> TrafficLight | None:
         """Lights keep their state for some clips, then change as lights do."""
         likely = {"crossroads": 0.75, "city street": 0.2}.get(self.stretch.road, 0.0)
-        if self.light is None and self.rng.random() >= likely:
-            return None
-        state: LightState = self.light or self._pick(_LIGHTS)
-        if self.light and self.rng.random() < 0.4:
-            state = _NEXT_LIGHT[state]
+        state: LightState
+        if self.light is None:
+            if self.rng.random() >= likely:
+                return None
+            state = self._pick(_LIGHTS)
+        else:
+            turns = self.rng.random() < 0.4
+            state = _NEXT_LIGHT[self.light] if turns else self.light
         self.light = state
         return TrafficLight(state, self._between(13.0, 16.0))
 
