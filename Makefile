@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PAIRS  ?= ../shared/real/extraction_1s.json.gz
 EVENTS ?= ../shared/real/events/*.npy
 
-.PHONY: setup demo test lint docs bench bench-scenes bench-sessions bench-eventgpt bench-decoding bench-tokens clean
+.PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens clean
 
 setup: $(VENV)/.ready
 
@@ -46,6 +46,10 @@ bench-scenes: setup
 	$(BIN)/python benchmarks/video_read.py --json benchmarks/results/video_read.json
 	$(BIN)/python benchmarks/dsec_cut.py --events $(EVENTS) --json benchmarks/results/dsec_cut.json
 
+bench-drive: setup
+	$(BIN)/python benchmarks/simulate.py --json benchmarks/results/simulate.json
+	$(BIN)/python benchmarks/synth.py --json benchmarks/results/synth.json
+
 bench-sessions: setup
 	$(BIN)/python benchmarks/sessions.py --json benchmarks/results/sessions.json
 	$(BIN)/crossdraft bench verify-cost --fresh --repeats 60 --json > benchmarks/results/verify_cost.json
@@ -71,3 +75,4 @@ bench-tokens: setup
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src -name '*.nb[ic]' -delete

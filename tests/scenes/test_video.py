@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crossdraft.base.errors import InputError
 from crossdraft.scenes import video, video_index
-from crossdraft.scenes.video import probe, read_at, read_first, read_uniform
+from crossdraft.scenes.video import iterate, probe, read_at, read_first, read_uniform
 from tests.scenes.videos import (
     FRAMES,
     full_decode,
@@ -99,6 +99,29 @@ def test_uniform_and_first(name: str, made: Callable[[str], Path]) -> None:
     first = read_first(path, 6)
     np.testing.assert_array_equal(first.frames, np.stack(pictures[:6]))
     assert first.indices.tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_one_after_the_other(name: str, made: Callable[[str], Path]) -> None:
+    pictures, times = full_decode(made(name))
+    got = list(iterate(made(name)))
+    assert [time_us for _, time_us in got] == times
+    for (picture, _), expected in zip(got, pictures, strict=True):
+        np.testing.assert_array_equal(picture, expected)
+
+
+def test_one_after_the_other_stops_at_damage(clip: Path) -> None:
+    data = bytearray(clip.read_bytes())
+    start = data.index(b"mdat") + 900
+    data[start : start + 400] = bytes(400)
+    clip.write_bytes(data)
+    good: list[int] = []
+    with pytest.raises(InputError, match=r"damaged|cannot be decoded"):
+        good.extend(number_of(picture) for picture, _ in iterate(clip))
+    assert good == list(range(len(good))) and len(good) < 20
+    clip.write_bytes(data[:-300])
+    with pytest.raises(InputError, match="cannot be read"):
+        next(iterate(clip))
 
 
 @given(frames=st.integers(1, 40), n=st.integers(1, 24))

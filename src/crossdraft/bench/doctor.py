@@ -213,7 +213,9 @@ def _scene_line(scene: Any | None) -> Check:
     if scene is None:
         line = "made up: a bright square crosses the view of both sensors (--scene for a real one)"
         return Check("scene", "pair", None, line, {"made_up": True})
-    return Check("scene", "pair", None, scene.id, {"made_up": False, "id": scene.id})
+    line = f"{scene.id}, its events SIMULATED" if scene.simulated else scene.id
+    facts = {"made_up": False, "id": scene.id, "simulated": scene.simulated}
+    return Check("scene", "pair", None, line, facts)
 
 
 def _model_line(role: Role, target: Target, spec: ModelSpec) -> Check:

@@ -82,13 +82,15 @@ def doctor(
         raise lost
     if as_json:
         from crossdraft.base.result import Result
+        from crossdraft.scenes.scene import warnings_about
 
         config = {
             "pair": chosen.to_json(), "scene": scene, "question": question,
             "max_new_tokens": max_new_tokens, "only": list(names),
         }  # fmt: skip
         payload = {"summary": summary(checks), "checks": [check.to_json() for check in checks]}
-        print_json(Result("doctor", payload, config).to_json())
+        warned = [] if found is None else warnings_about(found)
+        print_json(Result("doctor", payload, config, warnings=warned).to_json())
     else:
         print(summary(checks))
     if lost is not None:

@@ -132,6 +132,7 @@ def generate(
 
     Example: crossdraft generate --scene drive.h5,drive.mp4 -q "What is ahead?" --drafter suffix
     """
+    from crossdraft.scenes.scene import warnings_about
     from crossdraft.vlm.pair import ModelPair
 
     asked = _asked(question, prompt_ids)
@@ -154,6 +155,9 @@ def generate(
     }  # fmt: skip
     with ExitStack() as stack:
         warned = stack.enter_context(_warnings())
+        for text in warnings_about(found):
+            warned.append(text)
+            print(f"warning: {text}", file=sys.stderr)
         speculator = _speculator(
             stack, chosen, answer_with, drafter or "suffix", width, rule, remember
         )
@@ -173,7 +177,8 @@ def generate(
         else:
             _show(answer, about)
         if timeline is not None:
-            _write_timeline(timeline, answer, {"question": question, **about})
+            told: dict[str, object] = {"question": question, "simulated": found.simulated, **about}
+            _write_timeline(timeline, answer, told)
 
 
 def _speculator(

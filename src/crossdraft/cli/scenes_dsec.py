@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shlex
-import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from crossdraft.cli.json_out import print_json
+from crossdraft.cli.making import estimate, resumable, show_folders, show_outcome
 
 if TYPE_CHECKING:
     from crossdraft.scenes.cut import CutReport
@@ -126,25 +124,20 @@ def dsec(
         "max_clips": max_clips, "workers": workers, "dry_run": dry_run,
         **settings.to_json(),
     }  # fmt: skip
-    with _sigterm_interrupts(), progress_bar() as progress:
-        try:
-            plan = plan_cut(
-                root, out, settings,
-                [parse_duration_us(text, "--durations") for text in _list(durations)],
-                sequences=named, max_clips=max_clips,
-                progress=progress,
-            )  # fmt: skip
-            todo = pending(plan)
-            if dry_run:
-                _show_plan(plan, todo, config if as_json else None)
-                return
-            print(_estimate(plan, todo), file=sys.stderr)
-            count = workers or min(4, cores())
-            report = run_cut(plan, workers=count, force=force, progress=progress)
-        except KeyboardInterrupt:
-            again = shlex.join(["crossdraft", *sys.argv[1:]])
-            print(f"\ninterrupted; what is done is kept, go on with: {again}", file=sys.stderr)
-            raise typer.Exit(130) from None
+    with resumable(), progress_bar() as progress:
+        plan = plan_cut(
+            root, out, settings,
+            [parse_duration_us(text, "--durations") for text in _list(durations)],
+            sequences=named, max_clips=max_clips,
+            progress=progress,
+        )  # fmt: skip
+        todo = pending(plan)
+        if dry_run:
+            _show_plan(plan, todo, config if as_json else None)
+            return
+        print(_estimate(plan, todo), file=sys.stderr)
+        count = workers or min(4, cores())
+        report = run_cut(plan, workers=count, force=force, progress=progress)
     _show(plan, report, config if as_json else None)
     if report.failed:
         raise typer.Exit(1)
@@ -154,33 +147,9 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let a polite end (SIGTERM, as batch systems send) stop the work as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: nobody sends signals here
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _estimate(plan: CutPlan, todo: Sequence[Clip]) -> str:
-    """One line on what will be done, before it is."""
-    from crossdraft.scenes.disk import format_bytes, free_bytes
-
     needed = sum(clip.size_bytes for clip in todo)
-    return (
-        f"{len(todo):,} of {len(plan.clips):,} clips to cut, about {format_bytes(needed)} "
-        f"({format_bytes(free_bytes(plan.out))} are free)"
-    )
+    return estimate(len(todo), len(plan.clips), "cut", needed, plan.out)
 
 
 def _print_json(payload: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -275,11 +244,6 @@ def _show(plan: CutPlan, report: CutReport, config: Mapping[str, Any] | None) ->
     if config is not None:
         _print_json({**report.to_json(), **_notes(plan)}, config)
         return
-    for folder, count in report.clips.items():
-        print(f"{folder}: {count:,} clip{'' if count == 1 else 's'}")
+    show_folders(report)
     _print_notes(plan)
-    for clip, reason in report.failed:
-        print(f"failed {clip}: {reason}")
-    print(f"{report.cut:,} clips cut in {report.seconds:.1f} s, {report.kept:,} were there")
-    if report.failed:
-        print(f"{len(report.failed):,} clips failed; the same call tries them again")
+    show_outcome(report)

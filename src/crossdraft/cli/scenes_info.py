@@ -65,6 +65,7 @@ def info(
     from crossdraft.cli.progress import progress_bar
     from crossdraft.scenes.dataset import SceneDataset
     from crossdraft.scenes.info import inspect
+    from crossdraft.scenes.scene import warnings_about
 
     if sheet is not None and no_sheet:
         raise InputError("both --sheet and --no-sheet", expected="one of them")
@@ -81,7 +82,8 @@ def info(
     if as_json:
         payload = {**facts, "sheet": str(target) if target else None}
         config = {"path": str(path), "all": every, "scenes": scenes}
-        print_json(Result("scenes info", payload, config).to_json())
+        warned = warnings_about(*dataset)
+        print_json(Result("scenes info", payload, config, warnings=warned).to_json())
     else:
         for line in _lines(facts):
             print(line)
@@ -148,7 +150,10 @@ def _general(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if splits:
         yield "splits", ", ".join(f"{name} {n:,}" for name, n in splits.items())
     if facts["simulated"]:
-        yield "simulated", f"events of {_scenes(facts['simulated'])} were computed from video"
+        yield (
+            "simulated",
+            f"events of {_scenes(facts['simulated'])} were computed, no sensor saw them",
+        )
     if facts["duration_s"]:
         yield "duration", f"{_spread(facts['duration_s'], ' s', '.4g')}"
 

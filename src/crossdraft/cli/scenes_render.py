@@ -116,6 +116,7 @@ def render(
     from crossdraft.cli.progress import progress_bar
     from crossdraft.scenes.dataset import SceneDataset
     from crossdraft.scenes.render_dataset import dataset_jobs, render_jobs
+    from crossdraft.scenes.scene import warnings_about
 
     settings = _settings(num_frames, hz, preset, by, canvas, overlap, window, keep)
     size = parse_size(sensor, "--sensor") if sensor is not None else None
@@ -134,12 +135,19 @@ def render(
         if new:
             shutil.rmtree(folder)
         raise InputError(report.failed[0][1])
+    warned = warnings_about(*dataset)
     if as_json:
-        payload = {"frames_folder": str(folder), "clips": len(dataset), **report.to_json()}
+        simulated = sum(scene.simulated for scene in dataset)
+        payload = {
+            "frames_folder": str(folder), "clips": len(dataset), "simulated": simulated,
+            **report.to_json(),
+        }  # fmt: skip
         config = {"path": str(path), "sensor": sensor, "workers": processes, **settings.to_json()}
-        print_json(Result("scenes render", payload, config).to_json())
+        print_json(Result("scenes render", payload, config, warnings=warned).to_json())
     else:
         _show(report, folder)
+        for text in warned:
+            print(f"warning: {text}")
     if report.failed:
         raise typer.Exit(1)
 

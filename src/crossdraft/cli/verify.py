@@ -97,6 +97,7 @@ def verify(
     from crossdraft.bench.lossless import verify_lossless
     from crossdraft.bench.lossless_lines import summary
     from crossdraft.drafters.find import find_drafter
+    from crossdraft.scenes.scene import warnings_about
     from crossdraft.vlm.model_spec import ROLES
     from crossdraft.vlm.pair import ModelPair
     from crossdraft.vlm.pair_models import PairModels
@@ -107,6 +108,7 @@ def verify(
     drafters = [find_drafter(name) for name in names]
     chosen = ModelPair.find(pair, overrides or ())
     found = None if scene is None else scene_of(scene, sensor)
+    warned = [] if found is None else warnings_about(found)
     reads = any("draft_tokens" in one.needs for one in drafters)
     lines: list[Plain | Compared] = []
     with PairModels(chosen, ROLES if reads else ("target",)) as models:
@@ -127,9 +129,11 @@ def verify(
             "max_new_tokens": max_new_tokens, "widths": list(widths),
             "temperature": temperature, "seed": seed,
         }  # fmt: skip
-        _print_json(lines, summary(lines), config)
+        _print_json(lines, summary(lines), config, warned)
     else:
         print(summary(lines))
+        for text in warned:
+            print(f"warning: {text}", file=sys.stderr)
     if _wrong(lines):
         raise typer.Exit(1)
 
@@ -190,7 +194,12 @@ def _wrong(lines: Sequence[Plain | Compared]) -> bool:
     return any(isinstance(line, Compared) and not line.equal for line in lines)
 
 
-def _print_json(lines: Sequence[Plain | Compared], said: str, config: Mapping[str, object]) -> None:
+def _print_json(
+    lines: Sequence[Plain | Compared],
+    said: str,
+    config: Mapping[str, object],
+    warned: Sequence[str],
+) -> None:
     from crossdraft.base.result import Result
     from crossdraft.bench.lossless_lines import Plain
 
@@ -200,4 +209,4 @@ def _print_json(lines: Sequence[Plain | Compared], said: str, config: Mapping[st
         "plain": [line.to_json() for line in lines if isinstance(line, Plain)],
         "drafters": [line.to_json() for line in lines if not isinstance(line, Plain)],
     }
-    print_json(Result("verify", payload, config).to_json())
+    print_json(Result("verify", payload, config, warnings=warned).to_json())

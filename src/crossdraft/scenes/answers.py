@@ -104,10 +104,13 @@ def _from_json(item: Item) -> SceneAnswers:
     drive, question = item.text("drive"), item.text("question")
     if not drive or not question:
         raise item.error("names no drive or no question", "both as text")
+    clip = item.whole("clip", -1)
+    if clip < 0:
+        raise item.error(f"clip is {item.value.get('clip')!r}", "a whole number from 0")
     voices = {voice: _answer(item.sub(voice)) for voice in VOICES if voice in item.value}
     if not voices:
         raise item.error("holds no answer", f"one under {' or '.join(VOICES)}")
-    return SceneAnswers(drive, item.whole("clip", -1), question, voices)
+    return SceneAnswers(drive, clip, question, voices)
 
 
 def _answer(item: Item) -> Answer:
@@ -119,6 +122,7 @@ def _answer(item: Item) -> Answer:
 
 def _named(name: object, text: str, item: Item) -> Named:
     match name:
-        case [str(attribute), str(value), int(start), int(end)] if 0 <= start < end <= len(text):
-            return Named(attribute, value, start, end)
+        case [str(attribute), str(value), start, end] if type(start) is type(end) is int:
+            if 0 <= start < end <= len(text):
+                return Named(attribute, value, start, end)
     raise item.error(f"names {name!r:.60}", "[attribute, value, start, end] within the text")

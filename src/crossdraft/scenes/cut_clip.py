@@ -1,7 +1,6 @@
 """Cut one clip: its events, its event frames, its video, and last of all its record.
 
-The record says that a clip is whole. Everything is written under a temporary name first, so a
-kill at any moment leaves either a record with all its files or a clip that is cut again.
+The record says that a clip is whole (`records.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.files import sha256_of, write_json
+from crossdraft.base.files import sha256_of
 from crossdraft.scenes.cut_settings import ClipFiles, CutSettings, clip_files
 from crossdraft.scenes.cut_windows import FPS, Window
 from crossdraft.scenes.dsec import Recording
@@ -22,13 +21,12 @@ from crossdraft.scenes.event_file import EventFile
 from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.frame_files import read_frame, write_frame
 from crossdraft.scenes.manifest import to_record
+from crossdraft.scenes.records import write_recorded
 from crossdraft.scenes.render import render_frames
 from crossdraft.scenes.scene import Scene
 from crossdraft.scenes.seed_writer import seed_extra
 from crossdraft.scenes.video_write import write_mp4
 from crossdraft.scenes.writers import write_h5, write_npy
-
-RECORDS = ".records"
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,6 @@ class Clip:
         """`<drive>/<clip>`."""
         return f"{self.drive}/{self.window.number:06d}"
 
-    @property
-    def record_path(self) -> Path:
-        return self.folder / RECORDS / f"{self.id}.json"
-
     def files(self) -> ClipFiles:
         """Its files, relative to the dataset."""
         window = self.window
@@ -73,19 +67,13 @@ def cut_clip(clip: Clip) -> None:
     Raises:
         InputError: events or an image are missing or damaged, or the window holds no events.
     """
-    clip.record_path.unlink(missing_ok=True)
-    try:
-        _write_files(clip, clip.files())
-    except Exception:
-        for file in clip.files().all():
-            (clip.folder / file).unlink(missing_ok=True)
-        raise
+    files = clip.files()
+    write_recorded(clip.folder, clip.id, files.all(), lambda: _write_files(clip, files))
 
 
-def _write_files(clip: Clip, files: ClipFiles) -> None:
+def _write_files(clip: Clip, files: ClipFiles) -> dict[str, Any]:
+    """Write the files; returns the clip's manifest entry."""
     settings = clip.settings
-    for file in files.all():
-        (clip.folder / file).parent.mkdir(parents=True, exist_ok=True)
     stream = _events(clip) if settings.events or settings.render else None
     if stream is not None:
         _write_events(clip, files, stream)
@@ -100,8 +88,7 @@ def _write_files(clip: Clip, files: ClipFiles) -> None:
             crf=settings.crf,
             lossless=settings.lossless,
         )
-    clip.record_path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(clip.record_path, _record(clip, files, counted))
+    return _record(clip, files, counted)
 
 
 _open: EventFile | None = None
@@ -160,7 +147,7 @@ def _images(clip: Clip) -> Iterator[Any]:
 def _record(
     clip: Clip, files: ClipFiles, counted: tuple[int, tuple[int, int]] | None
 ) -> dict[str, Any]:
-    """The clip's manifest entry, and the size of each of its files."""
+    """The clip's manifest entry."""
     named = [file for file in (files.events, files.video) if file]
     window = clip.window
     scene = Scene(
@@ -175,14 +162,10 @@ def _record(
         split=clip.settings.split,
         sha256={file: sha256_of(clip.folder / file) for file in named},
     )
-    record = to_record(
+    return to_record(
         scene,
         first_frame=window.first_frame,
         last_frame=window.first_frame + window.frames - 1,
         **({"event_frames": {n: list(f) for n, (_, f) in files.frames.items()}} if files.frames
            else {}),
     )  # fmt: skip
-    return {
-        "record": record,
-        "bytes": {file: (clip.folder / file).stat().st_size for file in files.all()},
-    }

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.files import parse_json, read_text, write_json
 from crossdraft.scenes.cut_windows import FPS, step_of
-from crossdraft.scenes.dsec import CUT_NOTE, SIDES
+from crossdraft.scenes.dsec import SIDES
 from crossdraft.scenes.dsec_sequences import SPLITS
 from crossdraft.scenes.frame_names import frame_name
-from crossdraft.scenes.frame_note import difference
 from crossdraft.scenes.render import RenderSettings
 from crossdraft.scenes.seed_layout import EVENTS_FOLDER, VIDEO_FOLDER
 from crossdraft.scenes.seed_writer import seed_folder
 from crossdraft.scenes.units import format_duration
 
 LAYOUTS = ("crossdraft", "seed")
-_FORMAT = "crossdraft-cut/1"
 
 
 @dataclass(frozen=True)
@@ -150,45 +146,3 @@ def clip_files(settings: CutSettings, drive: str, number: int, duration_us: int)
             for name, drawn in sets.items()
         },
     )
-
-
-def check_folder(folder: Path, settings: CutSettings, duration_us: int) -> None:
-    """Refuse a folder that holds anything but clips of these settings.
-
-    Raises:
-        InputError: clips cut otherwise, or files that this command did not write.
-    """
-    path, wanted = folder / CUT_NOTE, {"format": _FORMAT, **settings.to_json(duration_us)}
-    if not path.exists():
-        # A run that was killed at once may have left its lock or half a note.
-        foreign = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-        if foreign := [name for name in foreign if not name.startswith(".")]:
-            raise InputError(
-                f"holds {foreign[0]}, and no note of how it was cut",
-                where=folder,
-                expected="an empty folder, or one that this command has made",
-                hint="name another folder with --out",
-            )
-        return
-    try:
-        found = parse_json(read_text(path), path)
-    except InputError as error:
-        raise InputError(
-            f"the note of how the clips here were cut is damaged ({error.found})",
-            where=path,
-            expected="what this command wrote",
-            hint="name another folder with --out",
-        ) from error
-    if found != wanted:
-        raise InputError(
-            f"the clips here were cut with {difference(found, wanted)}",
-            where=folder,
-            expected="clips of one kind in a folder",
-            hint="use the same options as before, or name another folder with --out",
-        )
-
-
-def note_settings(folder: Path, settings: CutSettings, duration_us: int) -> None:
-    """Write down how the clips of a folder are cut, unless it stands there."""
-    if not (folder / CUT_NOTE).exists():
-        write_json(folder / CUT_NOTE, {"format": _FORMAT, **settings.to_json(duration_us)})

@@ -66,7 +66,7 @@ class SceneDataset(Sequence[Scene]):
         if path.is_file() and path.name in (MANIFEST, SEED_MANIFEST):
             path = path.parent
         if path.is_file():
-            return cls([_single(path)], path.parent, "file")
+            return cls(_marked([_single(path)], path.parent), path.parent, "file")
         if not path.is_dir():
             raise InputError("no such folder or file", where=path, hint="check the path")
         if (path / MANIFEST).is_file():
@@ -74,7 +74,7 @@ class SceneDataset(Sequence[Scene]):
         elif is_seed_layout(path):
             layout, scenes = "seed", read_seed_layout(path)
         else:
-            layout, scenes = "flat", tuple(_flat(path))
+            layout, scenes = "flat", tuple(_marked(_flat(path), path))
         if not scenes:
             raise InputError("holds no scene", where=path, **_advice(path))
         return cls(_with_frames(scenes, path) if layout != "flat" else scenes, path, layout)
@@ -223,6 +223,25 @@ def _flat(folder: Path) -> list[Scene]:
                         expected="one event file and one video per name",
                     )
     return _named(by_name, folder)
+
+
+def _marked(scenes: list[Scene], folder: Path) -> list[Scene]:
+    """Scenes named by their files, simulated where the dataset that the files lie in says so.
+
+    Args:
+        folder: the files' own, `events/<drive>` in a dataset.
+    """
+    home = folder.resolve().parent.parent
+    if not (home / MANIFEST).is_file():
+        return scenes
+    listed = (scene for scene in read_manifest(home) if scene.simulated)
+    simulated = {path.resolve() for scene in listed if (path := scene.events_path)}
+    return [
+        replace(scene, simulated=True)
+        if scene.events_path and scene.events_path.resolve() in simulated
+        else scene
+        for scene in scenes
+    ]
 
 
 def _single(path: Path) -> Scene:

@@ -55,6 +55,8 @@ class Preview:
 def preview(scene: Scene, columns: int = COLUMNS) -> Preview:
     """Look at a scene; what cannot be read becomes a note."""
     view = Preview(scene.id, _own_name(scene))
+    if scene.simulated:
+        view.facts.append("SIMULATED events")
     moments: list[tuple[int, int]] = []
     if scene.events_file is not None:
         try:

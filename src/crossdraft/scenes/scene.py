@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from crossdraft.scenes.video import VideoFrames
 
 
+#: What nobody may overlook who uses events that were computed.
+SIMULATED = (
+    "simulated events: they were computed, no sensor saw them; what holds for them may not hold "
+    "for an event camera"
+)
+
+
+def warnings_about(*scenes: Scene) -> list[str]:
+    """What a reader of a result must know about the scenes that it was made from."""
+    return [SIMULATED] if any(scene.simulated for scene in scenes) else []
+
+
 @dataclass(frozen=True)
 class Scene:
     """Where one clip's parts are.
@@ -36,7 +48,7 @@ class Scene:
         sensor: width and height of the event camera in pixels; None: as the file says.
         event_count: events of the clip where the manifest knows.
         split: `train`, `test` or None.
-        simulated: the events were computed from video, no sensor saw them.
+        simulated: the events were computed, no sensor saw them.
         truth: what is known about the scene, such as labels of a procedural drive.
         sha256: digests of the files where the manifest knows.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from crossdraft.scenes.video_index import FrameIndex, Keyframe, index_of, opened
 from crossdraft.scenes.video_write import write_mp4
 
 __all__ = [
-    "VideoFrames", "VideoInfo", "probe", "read_at", "read_first", "read_uniform", "write_mp4",
+    "VideoFrames", "VideoInfo", "iterate", "probe", "read_at", "read_first", "read_uniform",
+    "write_mp4",
 ]  # fmt: skip
 
 Pixels = npt.NDArray[np.uint8]
@@ -163,6 +164,42 @@ def read_at(path: Path, times_us: Sequence[int] | npt.NDArray[np.int64]) -> Vide
     _check_count(len(times))
     shown = _times_us(index).tolist()
     return _read(path, index, [bisect.bisect_right(shown, time) - 1 for time in times])
+
+
+def iterate(path: Path) -> Generator[tuple[Pixels, int], None, None]:
+    """Every frame in the order shown, one at a time, however long the video.
+
+    Yields:
+        RGB, uint8 [height, width, 3], upright, and when it is shown, in microseconds from the
+        first frame.
+
+    Raises:
+        InputError: as `read_uniform`, when it comes to the frame that is damaged.
+    """
+    index = _whole_index(path)
+    first: dict[int, Pixels] = {}
+    with opened(path) as (container, stream):
+        frames = _in_order(container, stream, index)
+        for number, time_us in enumerate(_times_us(index).tolist()):
+            frame = next(frames, None)
+            # Another frame than the one that is due: that one has been lost.
+            due = frame is not None and (not index.exact or frame.pts == index.pts[number])
+            own = {number: _picture(frame)} if frame and due and not frame.is_corrupt else {}
+            _check_pictures(path, index, sorted({*first, number}), first | own)
+            first = first or own
+            yield own[number], time_us
+
+
+def _in_order(
+    container: InputContainer, stream: VideoStream, index: FrameIndex
+) -> Iterator[VideoFrame]:
+    """Frames of the index as they decode, from the beginning."""
+    strict(stream)
+    shown = set(index.pts)
+    for packet in container.demux(stream):
+        if not packet.is_corrupt:
+            frames = _decode(packet, index.keyframes[0] if index.exact else None)
+            yield from (frame for frame in frames if not index.exact or frame.pts in shown)
 
 
 def _check_count(n: int) -> None:

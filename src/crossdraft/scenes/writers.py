@@ -59,7 +59,9 @@ def write_h5(stream: EventStream, path: Path) -> None:
         t = t.astype(np.uint32)
     options: dict[str, Any] = {}
     if len(stream):
-        options = {"chunks": (min(len(stream), CHUNK),)}
+        # Blosc leaves a block as it is unless it holds a multiple of eight values.
+        whole = len(stream) - len(stream) % 8 or len(stream)
+        options = {"chunks": (min(whole, CHUNK),)}
         options |= hdf5plugin.Blosc(cname="zstd", clevel=5, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
     # In memory first: a full disk under an open HDF5 file leaves objects that cannot be closed.
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:

@@ -7,39 +7,25 @@ combinations that no training drive contains.
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from dataclasses import dataclass, replace
 
+from crossdraft.scenes.drive.dice import Dice
+from crossdraft.scenes.drive.traffic import Split, Traffic
 from crossdraft.scenes.drive.world import (
     CLIP_S,
-    Agent,
     Bend,
     Beside,
     Clip,
-    Colour,
-    Kind,
     LightState,
-    Motion,
     Pace,
     Road,
-    Side,
     TimeOfDay,
     TrafficLight,
     Weather,
 )
 
-Split = Literal["train", "test"]
-Choice = TypeVar("Choice")
-
-#: One paint per kind and one light per road that training drives never show.
-HELD_OUT_PAINT: dict[Kind, Colour] = {
-    "car": "purple", "truck": "green", "bus": "red",
-    "motorcycle": "orange", "bicycle": "gray", "person": "blue",
-}  # fmt: skip
+#: Times of day at which training drives never show a road (and one paint per kind, `traffic.py`).
 HELD_OUT_LIGHT: dict[Road, TimeOfDay] = {"highway": "night", "winding road": "dusk"}
-#: Share of a test drive's agents that carry their kind's held-out paint.
-HELD_OUT_SHARE = 0.25
 
 _ROADS: dict[Road, float] = {
     "winding road": 3, "highway": 2, "tunnel": 1.5, "city street": 3, "crossroads": 2,
@@ -64,26 +50,12 @@ _PACES: dict[Road, dict[Pace, float]] = {
 _SPEED_MPS: dict[Pace, tuple[float, float]] = {
     "standing": (0.0, 0.0), "slow": (4.0, 6.0), "fast": (10.0, 14.0),
 }  # fmt: skip
-_KINDS: dict[Road, dict[Kind, float]] = {
-    "winding road": {"car": 4, "truck": 2, "bus": 1, "motorcycle": 2, "bicycle": 2, "person": 2},
-    "highway": {"car": 4, "truck": 3, "bus": 2, "motorcycle": 2},
-    "tunnel": {"car": 4, "truck": 3, "bus": 2, "motorcycle": 2},
-    "city street": {"car": 3, "truck": 1, "bus": 2, "motorcycle": 2, "bicycle": 3, "person": 3},
-    "crossroads": {"car": 3, "truck": 2, "bus": 2, "motorcycle": 2, "bicycle": 2, "person": 3},
-}
-_MOTIONS: dict[Road, dict[Motion, float]] = {
-    "winding road": {"ahead": 3, "oncoming": 3, "parked": 2},
-    "highway": {"ahead": 4, "oncoming": 2},
-    "tunnel": {"ahead": 3, "oncoming": 2},
-    "city street": {"ahead": 2, "oncoming": 2, "parked": 3, "crossing": 2},
-    "crossroads": {"ahead": 1, "oncoming": 1, "parked": 1, "crossing": 4},
-}
-#: People stand or cross; on a road without footway they are met at its side.
-_PERSON: dict[Motion, float] = {"crossing": 2, "parked": 2}
 _LIGHTS: dict[LightState, float] = {"red": 2, "green": 2, "yellow": 1}
 _NEXT_LIGHT: dict[LightState, LightState] = {"red": "green", "green": "yellow", "yellow": "red"}
-#: How likely a thing is to begin, per clip.
-_EMPTY, _SECOND, _TURNS_LATER, _WEATHER_TURNS = 0.05, 0.6, 0.03, 0.03
+#: Where lights stand, and how likely a clip without one is to bring one.
+_LIKELY_LIGHT: dict[Road, float] = {"crossroads": 0.75, "city street": 0.2}
+#: How likely it is in each clip that it gets later, the weather is drawn anew, a light changes.
+_TURNS_LATER, _WEATHER_TURNS, _LIGHT_TURNS = 0.03, 0.03, 0.4
 
 
 @dataclass(frozen=True)
@@ -100,15 +72,6 @@ class _Stretch:
     clips: int
 
 
-@dataclass(frozen=True)
-class _Leader:
-    """A vehicle ahead that stays for some clips: its distances at their bounds."""
-
-    kind: Kind
-    colour: Colour
-    distances_m: tuple[float, ...]
-
-
 def drive_name(split: Split, number: int) -> str:
     """`train-0007`."""
     return f"{split}-{number:04d}"
@@ -122,25 +85,27 @@ def plan_drive(seed: int, split: Split, number: int, clips: int) -> tuple[Clip, 
         number: which drive of the split.
         clips: seconds to plan, 1 or more.
     """
-    return _Planner(random.Random(f"{seed}/{split}/{number}"), split, number).drive(clips)
+    planner = _Planner(Dice(f"{seed}/{split}/{number}"), split, number)
+    return tuple(planner.clip(second) for second in range(clips))
 
 
 class _Planner:
-    def __init__(self, rng: random.Random, split: Split, number: int) -> None:
-        self.rng, self.split = rng, split
+    """The state of a drive, moved on clip by clip."""
+
+    def __init__(self, dice: Dice, split: Split, number: int) -> None:
+        self.dice, self.split = dice, split
         self.name = drive_name(split, number)
-        self.world_seed = rng.getrandbits(31)
-        self.time: TimeOfDay = self._pick(_TIMES)
-        self.weather: Weather = self._pick(_WEATHER)
+        self.world_seed = dice.whole(0, 2**31 - 1)
+        self.time: TimeOfDay = self.dice.pick(_TIMES)
+        self.weather: Weather = self.dice.pick(_WEATHER)
         self.stretch = self._new_stretch()
-        self.leader: _Leader | None = None
-        self.light: LightState | None = None
+        self.traffic = Traffic(dice, split)
+        self.light: TrafficLight | None = None
         self.driven_m = 0.0
+        self.stood = False
 
-    def drive(self, clips: int) -> tuple[Clip, ...]:
-        return tuple(self._clip(number) for number in range(clips))
-
-    def _clip(self, number: int) -> Clip:
+    def clip(self, number: int) -> Clip:
+        """The next clip."""
         if number:
             self._turn()
         stretch = self.stretch
@@ -149,137 +114,56 @@ class _Planner:
         if light is not None and light.state == "red":
             pace, speed = "standing", 0.0
         first = number == 0 and self.split == "test"
-        agents = self._agents(speed, held_out=first)
+        agents = self.traffic.agents(stretch.road, speed, held_out=first)
         clip = Clip(
             self.name, number, self.world_seed, stretch.road, stretch.bend, stretch.left,
             stretch.right, stretch.mountains, self.time, self.weather, pace,
             round(self.driven_m, 3), speed, light, agents,
         )  # fmt: skip
         self.driven_m += speed * CLIP_S
+        self.stood = speed == 0.0
         return clip
 
     def _turn(self) -> None:
         """What may have changed since the clip before."""
-        if self.rng.random() < _TURNS_LATER:
+        if self.dice.chance(_TURNS_LATER):
             self.time = _LATER[self.time]
-        if self.rng.random() < _WEATHER_TURNS:
-            self.weather = self._pick(_WEATHER)
+        if self.dice.chance(_WEATHER_TURNS):
+            self.weather = self.dice.pick(_WEATHER)
         left = self.stretch.clips - 1
         if left and self._allowed(self.stretch.road):
-            self.stretch = _Stretch(**{**self.stretch.__dict__, "clips": left})
+            self.stretch = replace(self.stretch, clips=left)
         else:
-            self.stretch, self.leader, self.light = self._new_stretch(), None, None
+            self.stretch, self.light = self._new_stretch(), None
+            self.traffic.turns_off()
 
     def _allowed(self, road: Road) -> bool:
         return self.split == "test" or HELD_OUT_LIGHT.get(road) != self.time
 
     def _new_stretch(self) -> _Stretch:
-        road = self._pick({r: w for r, w in _ROADS.items() if self._allowed(r)})
-        bend: Bend = self._pick({"left": 2, "right": 2}) if road == "winding road" else "straight"
-        pace = self._pick(_PACES[road])
-        mountains = road in ("winding road", "highway") and self.rng.random() < 0.5
-        return _Stretch(
-            road, bend, self._pick(_BESIDE[road]), self._pick(_BESIDE[road]), mountains, pace,
-            self._between(*_SPEED_MPS[pace]), self.rng.randint(3, 8),
-        )  # fmt: skip
+        road = self.dice.pick({r: w for r, w in _ROADS.items() if self._allowed(r)})
+        winds = road == "winding road"
+        bend: Bend = self.dice.pick({"left": 1, "right": 1}) if winds else "straight"
+        left, right = self.dice.pick(_BESIDE[road]), self.dice.pick(_BESIDE[road])
+        mountains = road in ("winding road", "highway") and self.dice.chance(0.5)
+        pace = self.dice.pick(_PACES[road])
+        speed_mps = self.dice.between(*_SPEED_MPS[pace])
+        clips = self.dice.whole(3, 8)
+        return _Stretch(road, bend, left, right, mountains, pace, speed_mps, clips)
 
     def _traffic_light(self) -> TrafficLight | None:
-        """Lights keep their state for some clips, then change as lights do."""
-        likely = {"crossroads": 0.75, "city street": 0.2}.get(self.stretch.road, 0.0)
-        state: LightState
-        if self.light is None:
-            if self.rng.random() >= likely:
+        """Lights keep their state for some clips, then change as lights do.
+
+        One that was stood at stays in its place; who drives passes it and meets the next.
+        """
+        before, distance_m = self.light, self.dice.between(13.0, 16.0)
+        if before is None:
+            if not self.dice.chance(_LIKELY_LIGHT.get(self.stretch.road, 0.0)):
                 return None
-            state = self._pick(_LIGHTS)
+            state = self.dice.pick(_LIGHTS)
         else:
-            turns = self.rng.random() < 0.4
-            state = _NEXT_LIGHT[self.light] if turns else self.light
-        self.light = state
-        return TrafficLight(state, self._between(13.0, 16.0))
-
-    def _agents(self, speed: float, held_out: bool) -> tuple[Agent, ...]:
-        if self.leader is not None and len(self.leader.distances_m) < 2:
-            self.leader = None
-        if not held_out and self.leader is None and self.rng.random() < _EMPTY:
-            return ()
-        main = self._follow() if self.leader else self._agent(speed, None, held_out)
-        if self.rng.random() >= _SECOND:
-            return (main,)
-        other = self._agent(speed, main, False)
-        # What is nearer comes first: it is what an answer begins with.
-        return tuple(sorted((main, other), key=lambda agent: agent.at(CLIP_S / 2)[1]))
-
-    def _follow(self) -> Agent:
-        """The leader's next clip."""
-        leader = self.leader
-        assert leader is not None
-        start, end, *rest = leader.distances_m
-        self.leader = _Leader(leader.kind, leader.colour, (end, *rest))
-        return Agent(
-            leader.kind, leader.colour, "ahead", "middle", start, 0.0, round(start - end, 3), 0.0
-        )
-
-    def _agent(self, speed: float, beside: Agent | None, held_out: bool) -> Agent:
-        """Someone new, in another part of the picture than `beside`."""
-        road = self.stretch.road
-        while True:
-            kind = self._pick(_KINDS[road])
-            motion = self._pick(_PERSON if kind == "person" else _MOTIONS[road])
-            if beside is None or (kind != beside.kind and motion != beside.motion):
-                break
-            # In a tunnel and on a highway there are few: another kind is enough.
-            if beside and kind != beside.kind and len(_MOTIONS[road]) < 3:
-                motion = "oncoming" if beside.motion == "ahead" else "ahead"
-                break
-        colour = self._paint(kind, held_out)
-        if motion == "ahead":
-            clips = self.rng.randint(2, 5) if beside is None else 1
-            near = self.rng.random() < 0.5
-            low, high = (5.5, 8.0) if near else (9.8, 12.5)
-            bounds = tuple(self._between(low, high) for _ in range(clips + 1))
-            self.leader = _Leader(kind, colour, bounds) if beside is None else self.leader
-            if beside is None:
-                return self._follow()
-            return Agent(
-                kind, colour, "ahead", "middle", bounds[0], 0.0, round(bounds[0] - bounds[1], 3),
-                0.0,
-            )  # fmt: skip
-        return self._passing(kind, colour, motion, speed)
-
-    def _passing(self, kind: Kind, colour: Colour, motion: Motion, speed: float) -> Agent:
-        """Someone who is met for one clip only."""
-        side: Side
-        middle = self._between(6.5, 8.5) if self.rng.random() < 0.5 else self._between(10.0, 12.5)
-        if motion == "parked":
-            side = self._pick({"right": 2, "left": 1})
-            # Whatever the own speed, the middle of the clip is where it is decided.
-            return Agent(
-                kind, colour, motion, side, round(middle + speed / 2, 3),
-                self._between(2.9, 3.4) * (1 if side == "right" else -1), speed, 0.0,
-            )  # fmt: skip
-        if motion == "oncoming":
-            own = 2.5 if kind == "bicycle" else self._between(6.0, 9.0)
-            closing = round(speed + own, 3)
-            return Agent(
-                kind, colour, motion, "left", round(middle + closing / 2, 3),
-                self._between(-3.2, -2.8), closing, 0.0,
-            )  # fmt: skip
-        side = self._pick({"left": 1, "right": 1})
-        pace = {"person": (1.2, 2.0), "bicycle": (2.5, 3.5)}.get(kind, (4.0, 6.0))
-        drift = self._between(*pace) * (1 if side == "left" else -1)
-        place = self._between(-0.5, 0.5)
-        return Agent(
-            kind, colour, motion, side, round(middle + speed / 2, 3),
-            round(place - drift / 2, 3), speed, drift,
-        )  # fmt: skip
-
-    def _paint(self, kind: Kind, held_out: bool) -> Colour:
-        if held_out or (self.split == "test" and self.rng.random() < HELD_OUT_SHARE):
-            return HELD_OUT_PAINT[kind]
-        return self.rng.choice([c for c in get_args(Colour) if c != HELD_OUT_PAINT[kind]])
-
-    def _pick(self, weights: dict[Choice, float]) -> Choice:
-        return self.rng.choices(list(weights), list(weights.values()))[0]
-
-    def _between(self, low: float, high: float) -> float:
-        return round(self.rng.uniform(low, high), 3)
+            state = _NEXT_LIGHT[before.state] if self.dice.chance(_LIGHT_TURNS) else before.state
+            if self.stood:
+                distance_m = before.distance_m
+        self.light = TrafficLight(state, distance_m)
+        return self.light

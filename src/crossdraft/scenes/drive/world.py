@@ -31,6 +31,11 @@ LightState = Literal["red", "yellow", "green"]
 CLIP_S = 1.0
 #: Nearer than this in the middle of the clip is near.
 NEAR_M = 9.0
+#: Length and width of each kind in metres.
+SIZE_M: dict[Kind, tuple[float, float]] = {
+    "car": (3.9, 1.8), "truck": (5.6, 2.3), "bus": (6.2, 2.3),
+    "motorcycle": (2.4, 1.1), "bicycle": (2.1, 1.2), "person": (0.5, 1.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,16 @@ class Agent:
             self.lateral_m + self.drift_mps * time_s,
             self.distance_m - self.closing_mps * time_s,
         )
+
+    def spread(self, time_s: float) -> tuple[float, float]:
+        """Where its nearest face begins and ends in the picture: tangents, right is positive.
+
+        For someone ahead: `at` must give a distance above 0.
+        """
+        lateral, distance = self.at(time_s)
+        length, width = SIZE_M[self.kind]
+        half = (length if self.motion == "crossing" else width) / 2
+        return (lateral - half) / distance, (lateral + half) / distance
 
     @property
     def near(self) -> bool:

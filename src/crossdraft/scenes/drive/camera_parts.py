@@ -1,0 +1,222 @@
+"""Parts of the camera voice: who is there and what they do, the road, the light and the weather.
+
+Which wording is taken follows from what the clip shows and from nothing else, so that it can be
+learned from pictures.
+"""
+
+from __future__ import annotations
+
+from crossdraft.scenes.drive.phrases import Phrase, said
+from crossdraft.scenes.drive.sights import (
+    Someone,
+    bend,
+    busier_side,
+    lane,
+    mountains,
+    road,
+    some,
+    thing,
+    things,
+)
+from crossdraft.scenes.drive.words import word, words_of
+from crossdraft.scenes.drive.world import Clip
+
+#: The verb of one who drives ahead, by pace; two wheels are ridden.
+_FOUR_WHEELS = {"standing": "waiting", "slow": "rolling", "fast": "speeding"}
+_TWO_WHEELS = {"standing": "waiting", "slow": "riding", "fast": "racing"}
+#: When and in what weather, by time and weather.
+_SETTING = {
+    ("day", "clear"): "on a {clear} {day}",
+    ("day", "rain"): "on a {rainy} {day}",
+    ("day", "snow"): "on a {snowy} {day}",
+    ("dusk", "clear"): "at {dusk} under a {clear} sky",
+    ("dusk", "rain"): "in the {evening} {rain}",
+    ("dusk", "snow"): "in the {snow} at {dusk}",
+    ("night", "clear"): "on a {clear} {night}",
+    ("night", "rain"): "on a {rainy} {night}",
+    ("night", "snow"): "in the {snow} at {night}",
+}
+#: The same as a clause.
+_AIR = {
+    ("day", "clear"): "the {daylight} is {clear}",
+    ("day", "rain"): "{rain} falls in {daylight}",
+    ("day", "snow"): "{snow} brightens the {day}",
+    ("dusk", "clear"): "a {clear} {sunset} glows",
+    ("dusk", "rain"): "{evening} {rain} falls",
+    ("dusk", "snow"): "{snow} glitters at {sunset}",
+    ("night", "clear"): "the {night} is {clear}",
+    ("night", "rain"): "{rain} glistens in the {dark}",
+    ("night", "snow"): "{snow} falls at {night}",
+}
+_SURFACE = {"clear": "dry", "rain": "wet", "snow": "snowy"}
+#: What a traffic light does, by its state.
+_LIGHT = {
+    "red": "{light} stops traffic",
+    "yellow": "{light} calls for caution",
+    "green": "{light} shows",
+}
+
+
+def who(one: Someone) -> Phrase:
+    """`red car`, `person in a red jacket`, without an article."""
+    paint = one.word("colour", one.agent.colour)
+    if one.is_person:
+        return said("{kind} in {paint} jacket", kind=one.kind, paint=paint.a)
+    return said("{paint} {kind}", paint=paint, kind=one.kind)
+
+
+def again(one: Someone) -> Phrase:
+    """The same once more: `the red car`, `the person`."""
+    return one.kind.the if one.is_person else who(one).the
+
+
+def doing(one: Someone) -> Phrase:
+    """`speeding just ahead`, `parked on the right by the trees`."""
+    told = {"ahead": _ahead, "oncoming": _oncoming, "crossing": _crossing, "parked": _parked}
+    return told[one.agent.motion](one)
+
+
+def _ahead(one: Someone) -> Phrase:
+    wheels = _TWO_WHEELS if one.agent.kind in ("motorcycle", "bicycle") else _FOUR_WHEELS
+    verb = wheels[one.clip.pace]
+    return said(
+        "{verb} {near} {ahead}",
+        verb=word("pace", "standing", verb) if one.clip.pace == "standing" else verb,
+        near=one.near("just", "far"),
+        ahead=one.motion("ahead"),
+    )
+
+
+def _oncoming(one: Someone) -> Phrase:
+    if one.agent.near:
+        verb = "rushing" if one.clip.pace == "fast" else "coming"
+        return said(f"{verb} {{towards}} the camera", towards=one.motion("towards"))
+    return said(
+        "{approaching} from {afar}",
+        approaching=one.motion("approaching"),
+        afar=one.near("close", "afar"),
+    )
+
+
+def _crossing(one: Someone) -> Phrase:
+    walking = said("walking {across}", across=one.motion("across"))
+    return said(
+        "{verb} the {lane} from the {side}" if one.agent.near else "{verb} from the {side}",
+        verb=walking if one.is_person else one.motion("crossing"),
+        lane=lane(one.clip),
+        side=one.side,
+    )
+
+
+def _parked(one: Someone) -> Phrase:
+    return said(
+        "{verb} {near} to {beside}" if one.agent.near else "{verb} on the {side} by {beside}",
+        verb=one.motion("standing" if one.is_person else "parked"),
+        near=one.near("close", "far"),
+        beside=one.beside,
+        side=one.side,
+    )
+
+
+def place(one: Someone) -> Phrase:
+    """Where in the picture: `close on the right`, `coming from the left far off`."""
+    near = one.near("close", "far")
+    if one.agent.motion == "crossing":
+        how_far = "{near} by" if one.agent.near else "{near} off"
+        return said(f"coming from the {{side}} {how_far}", near=near, side=one.side)
+    how_far = "{near}" if one.agent.near else "{near} off"
+    at = "in" if one.agent.side == "middle" else "on"
+    return said(f"{how_far} {at} the {{side}}", near=near, side=one.side)
+
+
+def setting(clip: Clip) -> Phrase:
+    """`on a snowy day`; in a tunnel `between bare walls`."""
+    if not clip.outdoors:
+        return Phrase("between bare walls")
+    return _of_sky(_SETTING[clip.time, clip.weather], clip)
+
+
+def air(clip: Clip) -> Phrase:
+    """`rain falls in the daylight`; in a tunnel `bare walls stand on both sides`."""
+    if not clip.outdoors:
+        return Phrase("bare walls stand on both sides")
+    return _of_sky(_AIR[clip.time, clip.weather], clip)
+
+
+def _of_sky(template: str, clip: Clip) -> Phrase:
+    """A template in which words of the clip's time and weather stand in braces."""
+    return said(template, **words_of("time", clip.time), **words_of("weather", clip.weather))
+
+
+def whole_road(clip: Clip) -> Phrase:
+    """`snowy winding road`, `tunnel`, without an article; at a high pace it looks curvy."""
+    if not clip.outdoors:
+        return road(clip)
+    curvy = clip.road == "winding road" and clip.pace == "fast"
+    surface = word("weather", clip.weather, _SURFACE[clip.weather])
+    return said("{surface} {road}", surface=surface, road=road(clip, 1 if curvy else 0))
+
+
+def on_road(clip: Clip, named: Phrase | None = None) -> Phrase:
+    """`on a snowy highway`, `in a tunnel`, `at a wet crossroads`.
+
+    Args:
+        named: the road as it is to be called; as `whole_road` calls it if not given.
+    """
+    where = {"tunnel": "in", "crossroads": "at"}.get(clip.road, "on")
+    return said(f"{where} {{road}}", road=(named or whole_road(clip)).a)
+
+
+def light(clip: Clip, called: str = "traffic light") -> Phrase:
+    """`red traffic light` or `red light`, where there is one."""
+    assert clip.light is not None
+    state = word("light state", clip.light.state)
+    return said("{state} {light}", state=state, light=word("traffic light", "yes", called))
+
+
+def beside(clip: Clip) -> Phrase:
+    """What lies beside the road, the busier side first: `trees opposite a stone wall`."""
+    if clip.left == clip.right:
+        return said("{them} on both sides", them=things(clip))
+    first, second = ("left", "right") if busier_side(clip) == "left" else ("right", "left")
+    return said("{one} opposite {two}", one=some(clip, first), two=some(clip, second))
+
+
+def between(clip: Clip) -> Phrase:
+    """The same in short: `between trees and a stone wall`; in a tunnel `between bare walls`."""
+    if not clip.outdoors:
+        return Phrase("between bare walls")
+    if clip.left == clip.right:
+        return said("between {them}", them=things(clip))
+    first, second = ("left", "right") if busier_side(clip) == "left" else ("right", "left")
+    return said("between {one} and {two}", one=some(clip, first), two=some(clip, second))
+
+
+def behind(clip: Clip) -> Phrase | None:
+    """What else there is: a traffic light or mountains."""
+    if clip.light is not None:
+        return light(clip).a
+    return said("{m} in the background", m=mountains(clip)) if clip.mountains else None
+
+
+def goes(clip: Clip) -> Phrase:
+    """What stands out of the road, in one clause: a light, a bend, mountains, else the pace."""
+    if clip.light is not None:
+        return said(_LIGHT[clip.light.state], light=light(clip, "light").a)
+    if clip.road == "crossroads":
+        return said("two roads meet at the {lane}", lane=lane(clip))
+    if clip.mountains:
+        at = busier_side(clip)
+        return said("{m} rise behind {it}", m=mountains(clip), it=thing(clip, at).the)
+    if clip.bend != "straight":
+        return said("the road bends {side}", side=bend(clip))
+    pace = word("pace", clip.pace, {"slow": "slowly", "fast": "quickly"}.get(clip.pace, 0))
+    return said("the {lane} passes {pace}", pace=pace, lane=lane(clip))
+
+
+def closing(clip: Clip) -> Phrase:
+    """The last sentence: the road and the air, at night the air first."""
+    first, second = goes(clip), air(clip)
+    if clip.outdoors and clip.time == "night":
+        first, second = second, first
+    return said("{first}, and {second}", first=first, second=second)
