@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cli.run import crossdraft
+from tests.cli.run import crossdraft, crossdraft_here
 from tests.scenes.scene_folders import make_scenes
 
 
@@ -43,6 +43,18 @@ def test_json_and_a_missing_part(tmp_path: Path) -> None:
     assert result["missing"] == [{"scene": "first/000000", "part": "video video/first/000000.mp4"}]
     assert result["sheet"] == "look.png"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drives", "look.png"]
+
+
+def test_one_drive(tmp_path: Path) -> None:
+    make_scenes(tmp_path / "drives")
+    done = crossdraft_here(
+        "scenes", "info", "drives", "--drive", "first", "--no-sheet", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 of 1 drive: first 2" in done.stdout
+    done = crossdraft_here("scenes", "info", "drives", "--drive", "third", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no drive 'third'" in done.stderr
 
 
 def test_damage_is_listed(tmp_path: Path) -> None:

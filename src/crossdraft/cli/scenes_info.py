@@ -45,6 +45,10 @@ def info(
             metavar="N", min=1, max=24, help="Scenes on the sheet, spread over the dataset."
         ),
     ] = 6,
+    drive: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only the scenes of this drive.", show_default="all"),
+    ] = None,
     every: Annotated[
         bool,
         typer.Option("--all", help="Read every scene instead of a sample of twelve."),
@@ -72,16 +76,18 @@ def info(
     dataset = SceneDataset.open(path)
     if sensor is not None:
         dataset = dataset.with_sensor(parse_size(sensor, "--sensor"))
+    if drive is not None:
+        dataset = dataset.of_drives([drive])
     target = None if no_sheet else sheet or Path(f"{path.resolve().stem}_contact_sheet.png")
     if target is not None:
         _check_target(target)
     with progress_bar() as sink:
         facts = inspect(dataset, every=every, sink=sink)
     if target is not None:
-        _draw_sheet(dataset, facts, path.resolve().name, scenes, target)
+        _draw_sheet(dataset, facts, drive or path.resolve().name, scenes, target)
     if as_json:
         payload = {**facts, "sheet": str(target) if target else None}
-        config = {"path": str(path), "all": every, "scenes": scenes}
+        config = {"path": str(path), "drive": drive, "all": every, "scenes": scenes}
         warned = warnings_about(*dataset)
         print_json(Result("scenes info", payload, config, warnings=warned).to_json())
     else:
