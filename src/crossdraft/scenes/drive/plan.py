@@ -56,6 +56,7 @@ _NEXT_LIGHT: dict[LightState, LightState] = {"red": "green", "green": "yellow", 
 _LIKELY_LIGHT: dict[Road, float] = {"crossroads": 0.75, "city street": 0.2}
 #: How likely it is in each clip that it gets later, the weather is drawn anew, a light changes.
 _TURNS_LATER, _WEATHER_TURNS, _LIGHT_TURNS = 0.03, 0.03, 0.4
+_STANDS_AT_RED, _STILL_STANDS = 0.6, 0.5
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class _Planner:
         stretch = self.stretch
         light = self._traffic_light()
         pace, speed = stretch.pace, stretch.speed_mps
-        if light is not None and light.state == "red":
+        if light is not None and self._stops(light):
             pace, speed = "standing", 0.0
         first = number == 0 and self.split == "test"
         agents = self.traffic.agents(stretch.road, speed, held_out=first)
@@ -124,6 +125,16 @@ class _Planner:
         self.stood = speed == 0.0
         return clip
 
+    def _stops(self, light: TrafficLight) -> bool:
+        """Most stand at red, some still roll up to it; some stand a while after it was red.
+
+        So that who sees motion alone can guess the light's state, as on a real road, but not know.
+        """
+        if light.state == "red":
+            fast = self.stretch.pace == "fast"
+            return self.stood or fast or self.dice.chance(_STANDS_AT_RED)
+        return self.stood and light.state == "green" and self.dice.chance(_STILL_STANDS)
+
     def _turn(self) -> None:
         """What may have changed since the clip before."""
         if self.dice.chance(_TURNS_LATER):
@@ -134,7 +145,7 @@ class _Planner:
         if left and self._allowed(self.stretch.road):
             self.stretch = replace(self.stretch, clips=left)
         else:
-            self.stretch, self.light = self._new_stretch(), None
+            self.stretch, self.light, self.stood = self._new_stretch(), None, False
             self.traffic.turns_off()
 
     def _allowed(self, road: Road) -> bool:
@@ -154,7 +165,8 @@ class _Planner:
     def _traffic_light(self) -> TrafficLight | None:
         """Lights keep their state for some clips, then change as lights do.
 
-        One that was stood at stays in its place; who drives passes it and meets the next.
+        One that was stood at stays in its place; who drives meets another one in each clip, as
+        near as its state can be seen.
         """
         before, distance_m = self.light, self.dice.between(13.0, 16.0)
         if before is None:

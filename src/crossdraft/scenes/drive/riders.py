@@ -90,7 +90,7 @@ def _bicycle(mesh: Mesh, coat: Surface, lit: bool, moves: bool) -> None:
                       ((0.8, 0.33), (1.3, 0.82)), ((0.66, 0.8), (1.3, 0.86)),
                       ((0.8, 0.33), (0.6, 0.95)), ((1.45, 0.36), (1.28, 1.02))):  # fmt: skip
         _tube(mesh, low, high, coat)
-    _legs(mesh, 0.74, 0.1, (0.22, 0.98), 0.13, moves=True)
+    _legs(mesh, 0.74, 0.1, (0.22, 0.98), 0.13, moves)
     mesh.box((0.5, 0.8), (-0.24, 0.24), (0.92, 1.5), coat, top=(0.22, -0.22, 0.0))
     for side in (-1.0, 1.0):  # arms reach out to a wide handlebar
         mesh.polygon([(0.8, side * 0.2, 1.46), (0.8, side * 0.34, 1.46), (1.22, side * 0.52, 1.04),

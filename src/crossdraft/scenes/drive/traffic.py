@@ -6,11 +6,11 @@ most of the clip, since answers name everyone who is there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from crossdraft.scenes.drive.dice import Dice
-from crossdraft.scenes.drive.world import CLIP_S, Agent, Colour, Kind, Motion, Road, Side
+from crossdraft.scenes.drive.world import CLIP_S, Agent, Body, Colour, Kind, Motion, Road, Side
 
 Split = Literal["train", "test"]
 
@@ -44,6 +44,9 @@ _EMPTY, _SECOND = 0.05, 0.7
 #: the picture, whose half width is this tangent. Else another is drawn, a few times at most.
 _SEEN_SHARE, _HALF_PICTURE, _TRIES = 0.6, 0.45, 8
 _MOMENTS_S = (0.1, 0.3, 0.5, 0.7, 0.9)
+_TENTHS_S = tuple(CLIP_S * tenth / 10 for tenth in range(11))
+#: The own car as `Agent.body` would say it; the camera is at its front.
+_OWN_CAR_M = ((-0.9, 0.9), (-4.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,25 @@ def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
+def _collide(one: Agent, other: Agent) -> bool:
+    """Whether two bodies stand in one place at some moment."""
+    return any(_meet(one.body(time_s), other.body(time_s)) for time_s in _TENTHS_S)
+
+
+def _fits(agent: Agent, other: Agent) -> bool:
+    """Whether both can be there: neither hides nor hits the other, and `agent` not the own car."""
+    seen = _seen(agent, other) and _seen(other, agent)
+    return seen and not _collide(agent, other) and not _hits_own_car(agent)
+
+
+def _hits_own_car(agent: Agent) -> bool:
+    return any(_meet(agent.body(time_s), _OWN_CAR_M) for time_s in _TENTHS_S)
+
+
+def _meet(one: Body, other: Body) -> bool:
+    return all(_overlap(*sides) > 0 for sides in zip(one, other, strict=True))
+
+
 def _leading(kind: Kind, colour: Colour, start_m: float, end_m: float) -> Agent:
     """Someone in the own lane, by the distances at the clip's start and end."""
     return Agent(kind, colour, "ahead", "middle", start_m, 0.0, round(start_m - end_m, 3), 0.0)
@@ -84,10 +106,12 @@ class Traffic:
     def __init__(self, dice: Dice, split: Split) -> None:
         self.dice, self.split = dice, split
         self._leader: _Leader | None = None
+        #: Who was parked beside the own car while that stood: it will still be there.
+        self._parked: Agent | None = None
 
     def turns_off(self) -> None:
-        """Another road begins: the leader is gone."""
-        self._leader = None
+        """Another road begins: nobody of the last one is there."""
+        self._leader = self._parked = None
 
     def agents(self, road: Road, speed: float, held_out: bool) -> tuple[Agent, ...]:
         """Who is met in the next clip, two at most, the nearer one first.
@@ -96,23 +120,38 @@ class Traffic:
             speed: of the own car in metres per second.
             held_out: whether one of them must show a combination that is kept from training.
         """
+        met = self._met(road, speed, held_out)
+        self._parked = None
+        if not speed:
+            self._parked = next((agent for agent in met if agent.motion == "parked"), None)
+        # What is nearer comes first: it is what an answer begins with.
+        return tuple(sorted(met, key=lambda agent: agent.at(CLIP_S / 2)[1]))
+
+    def _met(self, road: Road, speed: float, held_out: bool) -> list[Agent]:
+        """One or two, or nobody; whoever was there stays."""
         if self._leader is not None and len(self._leader.distances_m) < 2:
             self._leader = None
-        if not held_out and self._leader is None and self.dice.chance(_EMPTY):
-            return ()
-        main = self._follow(speed) if self._leader else self._agent(road, speed, None, held_out)
+        met = [self._follow(speed)] if self._leader else []
+        if self._parked is not None:
+            parked = replace(self._parked, closing_mps=speed)
+            if all(_fits(parked, agent) for agent in met) and _seen(parked):
+                met.append(parked)
+        if not met:
+            if not held_out and self.dice.chance(_EMPTY):
+                return []
+            met = self._first(road, speed, held_out)
+        if len(met) == 1 and self.dice.chance(_SECOND):
+            others = (self._agent(road, speed, met[0], False) for _ in range(_TRIES))
+            second = next((other for other in others if _fits(other, met[0])), None)
+            met += [second] if second else []
+        return met
+
+    def _first(self, road: Road, speed: float, held_out: bool) -> list[Agent]:
         for _ in range(_TRIES):
-            if _seen(main):
-                break
-            main = self._agent(road, speed, None, held_out)
-        if not self.dice.chance(_SECOND):
-            return (main,)
-        others = (self._agent(road, speed, main, False) for _ in range(_TRIES))
-        other = next((o for o in others if _seen(o, main) and _seen(main, o)), None)
-        if other is None:
-            return (main,)
-        # What is nearer comes first: it is what an answer begins with.
-        return tuple(sorted((main, other), key=lambda agent: agent.at(CLIP_S / 2)[1]))
+            agent = self._agent(road, speed, None, held_out)
+            if _seen(agent) and not _hits_own_car(agent):
+                return [agent]
+        return [agent]
 
     def _follow(self, speed: float) -> Agent:
         """The leader's next clip; where the own car stands, so does the leader."""

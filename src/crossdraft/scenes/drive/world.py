@@ -27,6 +27,9 @@ Bend = Literal["left", "right", "straight"]
 Pace = Literal["standing", "slow", "fast"]
 LightState = Literal["red", "yellow", "green"]
 
+#: Left and right, near and far end, in metres.
+Body = tuple[tuple[float, float], tuple[float, float]]
+
 #: Length of every clip.
 CLIP_S = 1.0
 #: Nearer than this in the middle of the clip is near.
@@ -70,10 +73,15 @@ class Agent:
 
         For someone ahead: `at` must give a distance above 0.
         """
+        (left, right), (distance, _) = self.body(time_s)
+        return left / distance, right / distance
+
+    def body(self, time_s: float) -> Body:
+        """Where it begins and ends in metres: to the right of the own lane's middle, and ahead."""
         lateral, distance = self.at(time_s)
         length, width = SIZE_M[self.kind]
-        half = (length if self.motion == "crossing" else width) / 2
-        return (lateral - half) / distance, (lateral + half) / distance
+        across, along = (length, width) if self.motion == "crossing" else (width, length)
+        return (lateral - across / 2, lateral + across / 2), (distance, distance + along)
 
     @property
     def near(self) -> bool:
