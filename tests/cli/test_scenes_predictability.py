@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tests.cli.run import crossdraft_here
-from tests.evaluation.test_predictability import write_drive
+from tests.evaluation.test_predictability_source import write_drive
 
 COMMAND = ("scenes", "predictability")
 
@@ -56,7 +56,9 @@ def test_recorded_answers_alone_leave_out_what_they_do_not_know(extraction_file:
 def test_bad_calls_name_what_is_wrong(tmp_path: Path) -> None:
     write_drive(tmp_path / "drive", {"train": 2}, clips=1)
     (tmp_path / "drive" / "answers.jsonl").unlink()
+    (tmp_path / "bare").mkdir()
     for arguments, said in (
+        (("bare",), "neither answers.jsonl nor recorded answers"),
         (("missing",), "missing"),
         (("drive",), "brings no answers"),
         (("drive", "--folds", "1"), "--folds"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
+from crossdraft.scenes import simulate_video
 from crossdraft.scenes.video import write_mp4
 from tests.cli.run import crossdraft_here
 from tests.scenes.videos import FRAMES
@@ -64,6 +66,7 @@ def test_json_and_every_option(video: Path, tmp_path: Path) -> None:
         (["--size", "big"], "--size"),
         (["--size", "31x32"], "--size"),
         (["--duration", "0s"], "--duration"),
+        (["--duration", "49ms"], "--duration 50ms"),
         (["--drive", "a/b"], "--drive"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -82,3 +85,16 @@ def test_no_video(tmp_path: Path) -> None:
         done = crossdraft_here("scenes", "simulate", name, "--out", "data", cwd=tmp_path)
         assert done.returncode == 2 and name in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_polite_end_leaves_nothing(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(simulate_video, "write_manifest", ended)
+    done = crossdraft_here("scenes", "simulate", video, "--out", "data", cwd=tmp_path)
+    assert done.returncode != 0
+    assert [path.name for path in tmp_path.iterdir()] == ["street.mp4"]

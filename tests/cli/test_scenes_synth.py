@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from crossdraft.scenes import synth_clip
+from crossdraft.cli import options
+from crossdraft.scenes import synth_clip, synth_estimate
 from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.scene import SIMULATED
 from crossdraft.scenes.synth_settings import SynthSettings
@@ -147,8 +148,10 @@ def test_clips_that_fail_are_listed(tmp_path: Path) -> None:
         (["--size", "33"], "an even number from 32 to 256"),
         (["--events-fps", "30"], "a multiple of 20"),
         (["--drives", "0"], "from 1 to 10,000"),
-        (["--threshold", "0"], "threshold_on"),
-        (["--threshold", "nan"], "threshold_on"),
+        (["--drives", "2000", "--clips-per-drive", "501"], "expected: 1,000,000 clips in all"),
+        (["--threshold", "0"], "--threshold: 0"),
+        (["--threshold", "11"], "--threshold: 11"),
+        (["--threshold", "nan"], "--threshold: nan"),
         (["--seed", "-1"], "0 or more"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -158,6 +161,34 @@ def test_bad_calls_write_nothing(tmp_path: Path, more: list[str], words: str) ->
     assert done.returncode == 2
     assert words in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["made", "planned"])
+def test_a_place_that_is_no_folder_is_named(tmp_path: Path, more: list[str]) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for out, message in (
+        ("file", "file: this is no folder"),
+        ("link", "link: this link leads to no folder"),
+        ("file/new/world", "file: this is no folder"),
+    ):
+        done = _synth(tmp_path, "--out", out, *more)
+        assert done.returncode == 2
+        assert f"error: {message}\n  expected: a folder, or a name that is free\n" in done.stderr
+        assert "try: name another folder with --out" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "free_cores", "busy"), [(8, 2, 2), (2, 8, 2), (8, 8, 4)], ids=repr
+)
+def test_the_time_is_that_of_as_many_as_can_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, free_cores: int, busy: int
+) -> None:
+    monkeypatch.setattr(options, "cores", lambda: free_cores)
+    monkeypatch.setattr(synth_estimate, "clip_s", lambda _: 10.0)
+    done = _synth(tmp_path, "--dry-run", "--workers", str(workers))
+    assert f" and {40 // busy} s (" in done.stdout
 
 
 @pytest.mark.usefixtures("waves")

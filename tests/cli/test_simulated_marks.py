@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.find_scene import find_scene
 from crossdraft.scenes.preview import preview
 from crossdraft.scenes.simulate import SimulatorSettings
@@ -39,6 +40,56 @@ def test_a_scene_stays_simulated_however_it_is_named(
     monkeypatch.chdir(folder)
     assert find_scene(text).simulated
     assert not find_scene("street.mp4").simulated
+
+
+def test_links_and_a_folder_of_files_keep_the_mark_and_copies_do_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    events = folder / "data" / FILES[0]
+    assert [scene.simulated for scene in SceneDataset.open(events.parent)] == [True]
+    for name in ("walk.h5", "walk_000003.h5"):
+        (tmp_path / name).symlink_to(events)
+        assert find_scene(str(tmp_path / name)).simulated
+    (tmp_path / "run.h5").write_bytes(events.read_bytes())
+    marks = {scene.events_file: scene.simulated for scene in SceneDataset.open(tmp_path)}
+    assert marks == {"walk.h5": True, "walk_000003.h5": True, "run.h5": False}
+    (tmp_path / "drive").symlink_to(events.parent)
+    assert SceneDataset.open(tmp_path / "drive")[0].simulated
+
+
+@pytest.mark.parametrize(
+    "manifest", ["{", "", "[]", '{"format": "theirs", "version": 7}', None], ids=repr
+)
+def test_a_manifest_of_somebody_else_knows_nothing(
+    folder: Path, tmp_path: Path, manifest: str | None
+) -> None:
+    home = tmp_path / "events" / "street"
+    home.mkdir(parents=True)
+    (home / "000000.h5").write_bytes((folder / "data" / FILES[0]).read_bytes())
+    if manifest is None:
+        (tmp_path / "scenes.json").symlink_to("scenes.json")
+    else:
+        (tmp_path / "scenes.json").write_text(manifest)
+    for path in (home, home / "000000.h5"):
+        assert [scene.simulated for scene in SceneDataset.open(path)] == [False]
+
+
+def test_a_timeline(folder: Path) -> None:
+    write_pair(folder)
+    words = [
+        "generate",
+        "--pair",
+        "tiny.yaml",
+        "--scene",
+        "data",
+        "-q",
+        "Why?",
+        "--drafter",
+        "none",
+    ]
+    more = ["--nodes", "0", "--max-new-tokens", "2", "--timeline", "trace.json"]
+    assert crossdraft_here(*words, *more, cwd=folder).returncode == 0
+    assert json.loads((folder / "trace.json").read_text())["otherData"]["simulated"] is True
 
 
 def test_the_contact_sheet(folder: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from crossdraft.base.result import Estimate
-from crossdraft.evaluation.bootstrap import BlockBootstrap, Floats
+from crossdraft.evaluation.bootstrap import BlockBootstrap, Floats, few_blocks
 
 
 def one(groups: list[list[int]], top: Floats, seed: int = 0) -> Estimate:
@@ -73,3 +74,11 @@ def test_difference_to_itself_is_nothing() -> None:
     column = (np.array([[1.0], [2.0], [0.0]]), np.ones((3, 1)))
     assert bootstrap.difference(column, column) == [Estimate(0.0, 0.0, 0.0)]
     assert BlockBootstrap([[0, 1, 2]], 200, 0).difference(column, column) == [Estimate(0.0)]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, ["rest on 1 block:"]), (7, ["rest on 7 blocks:"]), (8, [])], ids=str
+)
+def test_few_blocks_are_told(count: int, said: list[str]) -> None:
+    told = few_blocks(range(count))
+    assert all(words in warning for words, warning in zip(said, told, strict=True))

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdraft.base.errors import InputError
 from crossdraft.decoding.arrival import Arrival
 from crossdraft.decoding.replay import replay
 from crossdraft.drafters.base import Budget, Context
 from crossdraft.evaluation.predictability import Part, Spoken, predictability
 from crossdraft.evaluation.predictability_oracle import OracleTable
-from crossdraft.evaluation.predictability_source import Options, read_source
 from crossdraft.evaluation.predictability_tables import NGramDrafter, TokenTable
 from crossdraft.pairs.record import Pair
-from crossdraft.scenes.answers import Answer, Named, SceneAnswers, write_answers
-from crossdraft.scenes.drive.plan import plan_drive
-from crossdraft.scenes.drive.traffic import Split
-from crossdraft.scenes.drive.voices import answers
-from crossdraft.scenes.manifest import to_record, write_manifest
-from crossdraft.scenes.scene import Scene
 
 
 def pair(*tokens: int, question: str = "Q", drive: str = "d", index: int = 0) -> Pair:
@@ -171,6 +163,24 @@ def test_an_absent_attribute_is_a_value_too() -> None:
     assert guessed(table, {"a": "x"}, 5) == 10
 
 
+def test_a_value_seen_once_could_be_chance() -> None:
+    values = ["x"] * 4 + ["y"] * 3 + ["z"]
+    attributes = [{"a": value} for value in values]
+    pairs = [pair(5, {"x": 10, "y": 20, "z": 30}[value]) for value in values]
+    table = oracle(pairs, attributes)
+    assert guessed(table, {"a": "y"}, 5) == 20
+    assert guessed(table, {"a": "z"}, 5) == 10, "the plain table's"
+
+
+def test_attributes_are_asked_by_question() -> None:
+    follower = {("A", "x"): 10, ("A", "y"): 20, ("B", "x"): 20, ("B", "y"): 10}
+    asked = [key for key in follower for _ in range(3)]
+    pairs = [pair(1, 2, 3, 4, follower[key], question=key[0]) for key in asked]
+    table = oracle(pairs, [{"a": value} for _, value in asked])
+    for (question, value), token in follower.items():
+        assert table.guess(question, (1, 2, 3, 4), table.values_of({"a": value})) == token
+
+
 # --- measures -------------------------------------------------------------------------------------
 
 
@@ -197,7 +207,7 @@ def test_every_number_by_hand() -> None:
     assert values["with_seen"] == values["with_all"] == 1.0
     assert values["gain_seen"] == values["gain_all"] == pytest.approx(1 / 6)
     assert values["camera_tokens"] == pytest.approx(1 / 3)
-    assert found["tokens"] == {"mean": 3.0, "min": 3, "max": 3}
+    assert found["tokens"] == {"mean": 3.0, "min": 3, "max": 3, "per_word": None}
     assert found["distinct"] == 2 / 40
     assert (found["data"]["drives"], found["data"]["test_answers"]) == (10, 40)
     assert found["tau"]["low"] == found["tau"]["high"] == pytest.approx(2.0), "all drives are alike"
@@ -211,6 +221,36 @@ def test_without_attributes_there_is_no_gain() -> None:
     assert found["tau"]["value"] == pytest.approx(2.0)
 
 
+def test_what_only_some_answers_know_is_not_measured() -> None:
+    part = made_part()
+
+    def some(answers: tuple[Spoken, ...], every: int) -> tuple[Spoken, ...]:
+        return tuple(Spoken(a.pair) if n % every else a for n, a in enumerate(answers))
+
+    fewer = some(part.train, 2)
+    unpainted = tuple(replace(a, camera_only=None) for a in part.test[:20]) + part.test[20:]
+    for parts, lacking in (
+        ([Part(part.train, some(part.test, 4))], ["30 of 48", "30 of 40 test"]),
+        ([Part(fewer, part.test)], ["4 of 48"]),
+        ([Part(fewer, part.test), Part(part.test, fewer)], ["4 of 48", "4 of 48 test"]),
+        ([Part(part.train, unpainted)], ["20 of 48"]),
+    ):
+        found, warnings = predictability(parts)
+        for count, warning in zip(lacking, warnings, strict=True):
+            assert warning.startswith(f"{count} answers do not know")
+        assert found["gain_all"] is found["with_all"] is None
+        assert (found["camera_tokens"] is None) == any("test" in count for count in lacking)
+        assert found["tau"]["value"] > 1.0
+    assert found["gain_seen"]["value"] == pytest.approx(1 / 6), "paint alone is lacking"
+
+
+def test_tokens_per_word_leave_out_the_end_and_answers_without_a_text() -> None:
+    part = made_part()
+    told = [replace(part.test[0], words=2, ended=True), replace(part.test[1], words=1)]
+    found, _ = predictability([Part(part.train, (*told, *part.test[2:]))])
+    assert found["tokens"]["per_word"] == pytest.approx((2 + 3) / 3)
+
+
 def test_what_the_camera_alone_sees_is_gained_by_all_attributes_alone() -> None:
     part = made_part()
     turned = Part(*(
@@ -220,121 +260,3 @@ def test_what_the_camera_alone_sees_is_gained_by_all_attributes_alone() -> None:
     found, _ = predictability([turned])
     assert found["gain_seen"]["value"] == 0.0
     assert found["gain_all"]["value"] == pytest.approx(1 / 6)
-
-
-# --- sources --------------------------------------------------------------------------------------
-
-
-def write_drive(folder: Path, drives: Mapping[Split, int], clips: int = 4) -> Path:
-    """A dataset without pictures: truth and answers alone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    planned = [
-        (split, clip)
-        for split, count in drives.items()
-        for number in range(count)
-        for clip in plan_drive(0, split, number, clips)
-    ]
-    records = [
-        to_record(Scene(c.drive, c.number, folder, split=split, truth=c.to_truth()))
-        for split, c in planned
-    ]
-    write_manifest(folder, records, {})
-    write_answers(folder, (entry for _, clip in planned for entry in answers(clip)))
-    return folder
-
-
-def test_a_drive_is_split_as_its_manifest_says(tmp_path: Path) -> None:
-    source = read_source(write_drive(tmp_path, {"train": 3, "test": 2}), Options())
-    (part,) = source.parts
-    assert {one.pair.drive for one in part.train} == {f"train-000{n}" for n in range(3)}
-    assert {one.pair.drive for one in part.test} == {"test-0000", "test-0001"}
-    assert len(part.test) == 2 * 4 * 10
-    assert all(one.pair.target_tokens[-1] == 2 for one in part.test)
-    assert source.vocabulary is not None
-    assert source.vocabulary <= 1500
-
-
-def test_camera_tokens_are_those_that_touch_a_camera_only_mark(tmp_path: Path) -> None:
-    truth = {"event_visible": {"vehicle": "bus"}, "camera_only": {"colour": "red"}}
-    scenes = [Scene(d, 0, tmp_path, split=d, truth=truth) for d in ("train", "test")]
-    write_manifest(tmp_path, [to_record(scene) for scene in scenes], {})
-    marks = (Named("colour", "red", 2, 5), Named("vehicle", "bus", 6, 9))
-    said = Answer("A red bus.", marks)
-    write_answers(tmp_path, [SceneAnswers(s.drive, 0, "Q?", {"camera": said}) for s in scenes])
-    (part,) = read_source(tmp_path, Options()).parts
-    assert [one.camera_tokens for one in part.test] == [1]
-    assert len(part.test[0].pair.target_tokens) == 5, "A, red, bus, the full stop, the end"
-
-
-def test_a_drive_without_a_test_part_is_folded_by_drive(tmp_path: Path) -> None:
-    source = read_source(write_drive(tmp_path, {"train": 4}), Options(folds=2))
-    assert len(source.parts) == 2
-    for part in source.parts:
-        assert not {o.pair.drive for o in part.train} & {o.pair.drive for o in part.test}
-    assert "2 folds of whole drives" in source.split
-
-
-def test_the_voice_chooses_the_answers(extraction_file: Path) -> None:
-    camera = read_source(extraction_file, Options("camera", gap=4)).parts
-    event = read_source(extraction_file, Options("event", gap=4)).parts
-    assert camera[0].test[0].pair.target_tokens != event[0].test[0].pair.target_tokens
-    assert camera[0].test[0].seen is None
-
-
-@pytest.mark.parametrize(
-    ("options", "option"),
-    [
-        (Options(vocabulary=20), "--vocabulary"),
-        (Options(folds=1), "--folds"),
-        (Options(gap=-1), "--gap"),
-        (Options(eos=-1), "--eos"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_options_out_of_range_are_refused(
-    extraction_file: Path, options: Options, option: str
-) -> None:
-    with pytest.raises(InputError, match=option):
-        read_source(extraction_file, options)
-
-
-def test_answers_that_fit_no_scene_or_stand_twice_are_refused(tmp_path: Path) -> None:
-    folder = write_drive(tmp_path, {"train": 2}, clips=1)
-    good = SceneAnswers("train-0000", 0, "Q?", {"camera": Answer("Hm.")})
-    for entries, said in (
-        ([SceneAnswers("train-0009", 0, "Q?", good.answers)], "no such scene"),
-        ([good, good], "answered twice"),
-        (
-            [SceneAnswers("train-0000", 0, "Q?", {"event": Answer("Hm.")})],
-            "no answer of the camera",
-        ),
-        ([], "the file is empty"),
-    ):
-        write_answers(folder, entries)
-        with pytest.raises(InputError, match=said):
-            read_source(folder, Options())
-
-
-def test_a_drive_in_both_parts_is_refused(tmp_path: Path) -> None:
-    scenes = [Scene("d", n, tmp_path, split=s) for n, s in enumerate(("train", "test"))]
-    write_manifest(tmp_path, [to_record(scene) for scene in scenes], {})
-    said = Answer("Hm.")
-    write_answers(tmp_path, [SceneAnswers("d", n, "Q?", {"camera": said}) for n in range(2)])
-    with pytest.raises(InputError, match="drive d is in train and in test"):
-        read_source(tmp_path, Options())
-
-
-def test_the_made_drive_is_as_predictable_as_it_should_be(tmp_path: Path) -> None:
-    source = read_source(write_drive(tmp_path, {"train": 24, "test": 8}, clips=5), Options())
-    found, _ = predictability(source.parts)
-    assert 2.3 <= found["tau"]["value"] <= 3.3
-    assert found["position_match"]["value"] <= 0.35
-    assert found["camera_tokens"]["value"] >= 0.10
-    assert found["gain_seen"]["low"] > 0.02, "twelve points on 80 drives of 20 clips"
-    assert found["gain_all"]["value"] > found["gain_seen"]["value"]
-
-
-def test_recorded_answers(real_answers: Path) -> None:
-    found, _ = predictability(read_source(real_answers, Options()).parts)
-    assert found["tau"]["value"] == pytest.approx(3.08, abs=0.005)
-    assert found["position_match"]["value"] == pytest.approx(0.303, abs=0.001)

@@ -38,9 +38,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert list(read_answers(tmp_path)) == [ENTRY, other]
     assert ENTRY.scene_id == "train-0001/000007"
     assert [path.name for path in tmp_path.iterdir()] == [ANSWERS]
+    # As people write it, to be read and searched for.
+    assert "A red bus – 公." in (tmp_path / ANSWERS).read_text(encoding="utf-8")
 
 
-@given(st.text(min_size=1), st.data())
+@given(st.text(min_size=1).filter(str.strip), st.data())
 def test_any_text_and_mark_survives(tmp_path_factory: Any, text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text) - 1))
     end = data.draw(st.integers(start + 1, len(text)))
@@ -78,6 +80,8 @@ GOOD: dict[str, Any] = {
         ({"camera": None, "event": None}, "camera"),
         ({"camera": {"names": []}}, "no answer"),
         ({"camera": {"text": "x", "names": {}}}, "no answer"),
+        ({"camera": {"text": "", "names": []}}, "empty answer"),
+        ({"camera": {"text": " \n", "names": []}}, "an empty answer"),
         ({"camera": {"text": "x", "names": [["a", "b", 0, 2]]}}, "within the text"),
         ({"camera": {"text": "x", "names": [["a", "b", 1, 1]]}}, "within the text"),
         ({"camera": {"text": "x", "names": [["a", 1, 0, 1]]}}, "within the text"),
@@ -101,10 +105,22 @@ def test_a_line_without_any_voice_is_refused(tmp_path: Path) -> None:
         list(read_answers(tmp_path))
 
 
-def test_a_cut_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / ANSWERS).write_text(json.dumps(GOOD)[:-5])
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    "damaged",
+    [json.dumps(GOOD)[:-5], json.dumps({**GOOD, "question": "\ud800"}), "[" * 100_000],
+    ids=["cut", "half-a-character", "deep"],
+)
+def test_a_line_that_is_no_json_is_named(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / ANSWERS).write_text(f"{json.dumps(GOOD)}\n\n{damaged}\n")
+    with pytest.raises(InputError, match="in line 3") as caught:
         list(read_answers(tmp_path))
+    assert "line 1" not in str(caught.value)
+
+
+def test_a_text_may_hold_what_ends_lines_elsewhere(tmp_path: Path) -> None:
+    entry = SceneAnswers("d", 0, "Q?", {"event": Answer("One\u2028two\x85three\nfour.")})
+    write_answers(tmp_path, [entry])
+    assert list(read_answers(tmp_path)) == [entry]
 
 
 def test_both_voices_are_known() -> None:

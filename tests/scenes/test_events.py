@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -124,3 +125,19 @@ def test_empty_streams() -> None:
     nothing = EventStream.empty((10, 20))
     assert len(nothing) == 0 and nothing.span_us == 0 and nothing.sensor == (10, 20)
     assert len(EventStream.checked(*[np.empty(0, np.int64)] * 4)) == 0
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.lists(st.integers(0, 30)))
+def test_parts_are_joined_again(gaps: list[int], cuts: list[int]) -> None:
+    t = np.cumsum(np.array(gaps, np.int64))
+    whole = EventStream.checked(
+        np.arange(len(t)), np.arange(len(t)) % 3, t, np.arange(len(t)) % 2, sensor=(50, 7)
+    )
+    places = [0, *sorted(min(cut, len(t)) for cut in cuts), len(t)]
+    parts = [whole.slice(start, stop) for start, stop in itertools.pairwise(places)]
+    again = EventStream.joined(parts)
+    assert again.sensor == (50, 7)
+    for name in "xytp":
+        column = getattr(again, name)
+        assert column.dtype == getattr(whole, name).dtype
+        assert column.tolist() == getattr(whole, name).tolist()

@@ -27,6 +27,16 @@ def test_only_clips_of_one_kind_may_lie_in_a_folder(tmp_path: Path) -> None:
     NOTE.check(tmp_path)
 
 
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, message in (("file", "is no folder"), ("link", "link leads to no folder")):
+        with pytest.raises(InputError, match=message):
+            NOTE.check(tmp_path / name)
+    (tmp_path / "nowhere").mkdir()
+    NOTE.check(tmp_path / "link")
+
+
 def test_foreign_files_and_a_damaged_note_are_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InputError, match=r"holds thesis\.tex, and no note of how it was made"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from crossdraft.base.errors import InputError
 from crossdraft.base.lock import locked
 from crossdraft.base.progress import Progress, silent
+from crossdraft.scenes import making
 from crossdraft.scenes.folder_note import FolderNote
 from crossdraft.scenes.making import Report, make_clips, pending
 from crossdraft.scenes.manifest import to_record
@@ -92,6 +94,26 @@ def test_what_is_made_kept_and_failed_is_counted(tmp_path: Path) -> None:
     later = Lines(one.folder, [9])
     make(tmp_path, later)
     assert later.written == [[5, 9]], "a clip whose file is lost is in no manifest"
+
+
+def test_what_failed_is_sorted(tmp_path: Path) -> None:
+    report = make(tmp_path, Lines(tmp_path / "two", [13]), Lines(tmp_path / "one", [13]))
+    assert [clip for clip, _ in report.failed] == ["one/a/000013", "two/a/000013"]
+
+
+def test_what_there_is_to_do_is_asked_again_under_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run may have ended just before."""
+
+    def waited(folder: Path) -> AbstractContextManager[None]:
+        monkeypatch.undo()
+        make(tmp_path, Lines(tmp_path / "one", [1]))
+        return locked(folder)
+
+    monkeypatch.setattr(making, "locked", waited)
+    report = make(tmp_path, Lines(tmp_path / "one", [1, 2]))
+    assert (report.done, report.kept) == (1, 1)
 
 
 def test_progress_counts_what_was_there(tmp_path: Path) -> None:

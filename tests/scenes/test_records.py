@@ -82,8 +82,14 @@ def test_half_written_records_are_none(tmp_path: Path) -> None:
         json.dumps({"record": {"drive": "a", "clip": 2}, "bytes": {}}),
         json.dumps({"record": {"drive": "a", "clip": 1}, "bytes": {FILE: 6}}),
         '{"record": {"drive": "a", "clip": 1, "x": NaN}, "bytes": {}}',
+        json.dumps(
+            {
+                "record": {**entry(Path()), "event_frames": {"event_image": ["video/a/1.png"]}},
+                "bytes": {FILE: 6, "video/a/1.png": 1},
+            }
+        ),
     ],
-    ids=["cut", "list", "empty", "another-clip", "other-files", "nan"],
+    ids=["cut", "list", "empty", "another-clip", "other-files", "nan", "frames-elsewhere"],
 )
 def test_what_is_no_record_is_named(tmp_path: Path, damaged: str) -> None:
     write(tmp_path)

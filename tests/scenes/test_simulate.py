@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from crossdraft.base.errors import InputError
 from crossdraft.scenes.events import EventStream
-from crossdraft.scenes.simulate import LEAST_SHARE, EventSimulator, SimulatorSettings, luminance
+from crossdraft.scenes.simulate import (
+    LEAST_SHARE,
+    EventSimulator,
+    SimulatorSettings,
+    TooManyEventsError,
+    luminance,
+)
 
 EPS = SimulatorSettings().eps
 
@@ -34,8 +40,8 @@ def run(simulator: EventSimulator, levels: Any, times_us: Any) -> EventStream:
     """Events of log intensities, [steps, height, width]."""
     pairs = zip(levels, times_us, strict=True)
     parts = [simulator.push(light(level), int(time)) for level, time in pairs]
-    columns = [np.concatenate([getattr(part, name) for part in parts]) for name in "xytp"]
-    return EventStream.checked(*columns, sensor=simulator.sensor)
+    whole = EventStream.joined(parts)
+    return EventStream.checked(whole.x, whole.y, whole.t, whole.p, sensor=simulator.sensor)
 
 
 def of_pixel(stream: EventStream, x: int, y: int) -> tuple[list[int], list[int]]:
@@ -212,6 +218,29 @@ def test_leak() -> None:
     assert 40_000 < np.std(firsts) < 75_000  # uniform over 200 ms: 57.7 ms
 
 
+def test_leak_works_against_light_that_falls() -> None:
+    """A fall of 1.0 in a second in which the reference sinks by 0.5: half the OFF events."""
+    simulator = EventSimulator((20, 10), plain(0.1, leak_hz=5.0), 3)
+    levels = [np.full((10, 20), -1.0 - step / 50) for step in range(51)]
+    stream = run(simulator, levels, np.arange(51) * 20_000)
+    assert (stream.p == 0).all()
+    # The phases of the leak lie above the reference: 4 to 5 thresholds are left of the fall.
+    assert (np.bincount(stream.y.astype(int) * 20 + stream.x, minlength=200) == 4).all()
+
+
+def test_the_smallest_changes_count() -> None:
+    levels = [[[-1.0]], [[-0.9 - 4e-10]], [[-0.9 + 4e-10]]]
+    stream = run(EventSimulator((1, 1), plain(0.1), 0), levels, [0, 1_000, 2_000])
+    assert stream.t.tolist() == [pytest.approx(1_500, abs=1)]
+
+
+def test_no_event_lies_at_the_beginning_of_its_step() -> None:
+    """Not even where rounding has left a pixel at the threshold itself."""
+    simulator = EventSimulator((1, 1), plain(0.1), 0)
+    simulator._rest[:] = simulator.threshold_on
+    assert run(simulator, [[[-1.0]], [[-0.95]]], [7_000, 8_000]).t.tolist() == [7_001]
+
+
 def test_thresholds_are_spread_as_asked() -> None:
     simulator = EventSimulator((200, 150), SimulatorSettings(0.2, 0.15), 5)
     for drawn, nominal in ((simulator.threshold_on, 0.2), (simulator.threshold_off, 0.15)):
@@ -269,6 +298,44 @@ def test_room_that_runs_out_changes_nothing() -> None:
     assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in "xytp")
 
 
+def test_more_events_than_there_is_room_for() -> None:
+    frames = [np.full((20, 30), value) for value in (0.0, 1.0, 0.0)]
+    counts, simulator = [], EventSimulator((30, 20), SimulatorSettings(), 0)
+    for time, frame in enumerate(frames):
+        counts.append(len(simulator.push(frame, time * 1_000)))
+    assert counts[1] > 10_000  # grown several times
+    exact = EventSimulator((30, 20), SimulatorSettings(), 0)
+    assert [
+        len(exact.push(frame, time * 1_000, room))
+        for time, (frame, room) in enumerate(zip(frames, counts, strict=True))
+    ] == counts
+    assert len(exact._keys) == max(counts), "no more memory is taken than that"
+    for room in (0, 1, 5_000, counts[1] - 1):
+        tight = EventSimulator((30, 20), SimulatorSettings(), 0)
+        tight.push(frames[0], 0, room)
+        with pytest.raises(TooManyEventsError, match=f"more than {room:,} events from 0 to 1,000"):
+            tight.push(frames[1], 1_000, room)
+        assert len(tight._keys) <= max(room, 1_024)
+        with pytest.raises(InputError, match="begin again with a new one"):
+            tight.push(frames[2], 2_000)
+
+
+def test_room_that_is_there_already_does_not_count() -> None:
+    simulator = EventSimulator((2, 2), plain(), 0)
+    simulator.push(np.full((2, 2), 0.1), 0)
+    with pytest.raises(TooManyEventsError):  # there are four, and room for a thousand
+        simulator.push(np.full((2, 2), 0.12), 1_000, 3)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint32, np.int16])
+def test_times_of_any_whole_type(kind: Any) -> None:
+    simulator = EventSimulator((4, 3), plain(), 0)
+    simulator.push(np.full((3, 4), 0.1), kind(5))
+    events = simulator.push(np.full((3, 4), 0.9), kind(10))
+    assert events.t.dtype == np.int64
+    assert 5 < events.t[0] <= events.t[-1] <= 10
+
+
 def test_an_interrupt_comes_out_as_one() -> None:
     """Compiled code that hands over arrays would make a SystemError of it."""
 
@@ -301,10 +368,25 @@ def test_an_interrupt_comes_out_as_one() -> None:
         (np.zeros((3, 4)), 10, "light at 10 us after 10 us"),
         (np.zeros((3, 4)), 9, "rising times"),
         (np.zeros((3, 4)), 1 << 50, "h apart"),
+        (np.zeros((3, 4)), 1000.5, "light at 1000.5 us\n  expected: whole microseconds"),
+        (np.zeros((3, 4)), 20.0, "whole microseconds"),
+        (np.zeros((3, 4)), math.nan, "whole microseconds"),
     ],
-    ids=["shape", "codes", "nan", "infinite", "negative", "same time", "earlier", "much later"],
+    ids=[
+        "shape",
+        "codes",
+        "nan",
+        "infinite",
+        "negative",
+        "same time",
+        "earlier",
+        "much later",
+        "half a microsecond",
+        "float",
+        "no time",
+    ],
 )
-def test_a_refused_push_changes_nothing(frame: Any, time_us: int, message: str) -> None:
+def test_a_refused_push_changes_nothing(frame: Any, time_us: Any, message: str) -> None:
     simulator = EventSimulator((4, 3), plain(), 0)
     simulator.push(np.full((3, 4), 0.1), 10)
     with pytest.raises(InputError, match=message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -108,6 +109,59 @@ def test_a_rate_that_is_no_whole_number(tmp_path: Path) -> None:
     assert np.abs(off_us).max() <= 100
 
 
+def test_frames_that_last_for_an_hour(tmp_path: Path) -> None:
+    """Their rate is none at all where it is rounded."""
+    path = make_video(tmp_path / "slow.mp4", FRAMES[:2], time_base=Fraction(3000))
+    simulate_video(video_source(path, (48, 32)), tmp_path / "data", SETTINGS)
+    scene = SceneDataset.open(tmp_path / "data")[0]
+    assert scene.video_path is not None
+    info = probe(scene.video_path)
+    assert (info.frames, info.duration_us) == (2, 6_000_000_000)
+
+
+def test_a_video_that_asks_to_be_turned(tmp_path: Path) -> None:
+    """Sizes are those that are shown."""
+    path = make_video(tmp_path / "turned.mp4", FRAMES[:4], rotation=90)
+    shown = video_source(path, (64, 96))
+    assert shown.as_it_is and not video_source(path, (96, 64)).as_it_is
+    made = simulate_video(shown, tmp_path / "shown", SETTINGS)
+    scene = SceneDataset.open(tmp_path / "shown")[0]
+    assert scene.video_path is not None and scene.video_path.read_bytes() == path.read_bytes()
+    assert (made.width, made.height) == scene.sensor == (64, 96)
+    simulate_video(video_source(path, (96, 64)), tmp_path / "stored", SETTINGS)
+    scene = SceneDataset.open(tmp_path / "stored")[0]
+    assert scene.video_path is not None
+    assert scene.sensor == scene.video_frames(4).frames.shape[2:0:-1] == (96, 64)
+
+
+def test_an_odd_size_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    odd = [frame[:61, :95] for frame in FRAMES[:4]]
+    path = make_video(tmp_path / "odd.mkv", odd, codec="ffv1")
+    assert video_source(path).shown == (95, 61)
+    turned = make_video(tmp_path / "turned.mkv", odd, codec="ffv1", rotation=90)
+    for video, size, even in ((path, "95x61", "96x62"), (turned, "61x95", "62x96")):
+        with pytest.raises(InputError, match=rf"pictures of {size} (?s:.*)--size {even}"):
+            video_source(video, None, 100_000)
+
+
+@pytest.mark.parametrize("duration_us", [0, 1, 49_999])
+def test_a_duration_without_a_second_frame(clip: Path, duration_us: int) -> None:
+    with pytest.raises(InputError, match=r"--duration: (?s:.*)--duration 50ms"):
+        video_source(clip, None, duration_us)
+    assert len(video_source(clip, None, 50_000).times_us) == 2
+
+
+def test_light_is_averaged(tmp_path: Path) -> None:
+    """Of a chequered picture that changes its colours, half as large, the light stays the same."""
+    cells = np.indices((64, 96)).sum(axis=0) % 2 * np.uint8(255)
+    frames = [np.repeat(c[..., None], 3, axis=2).astype(np.uint8) for c in (cells, 255 - cells)]
+    path = make_video(tmp_path / "cells.mkv", frames, codec="ffv1")
+    even = SimulatorSettings(threshold_sigma=0.0)
+    assert simulate_video(video_source(path), tmp_path / "data", even).events > 50_000
+    with pytest.raises(InputError, match="not one event"):
+        simulate_video(video_source(path, (48, 32)), tmp_path / "half", even)
+
+
 def test_the_same_call_gives_the_same_bytes(clip: Path, tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
@@ -164,9 +218,28 @@ def test_no_drive(clip: Path, tmp_path: Path, drive: str) -> None:
 def test_too_many_events(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = simulate_video(video_source(clip), tmp_path / "data", SETTINGS)
     monkeypatch.setattr(module, "MOST_EVENTS", whole.events // 2)
-    with pytest.raises(InputError, match=r"more than .* events in the first .*\n.*\n.*--duration"):
+    with pytest.raises(InputError, match=r"more than .* events in the first .*\n.*\n.*") as caught:
         simulate_video(video_source(clip), tmp_path / "more", SETTINGS)
     assert not (tmp_path / "more").exists()
+    # What the error proposes fits, and one frame more does not.
+    fits = re.search(r"--duration (\d+)ms", str(caught.value))
+    assert fits is not None
+    fits_us = int(fits[1]) * 1000
+    simulate_video(video_source(clip, None, fits_us), tmp_path / "fits", SETTINGS)
+    with pytest.raises(InputError, match="more than"):
+        simulate_video(video_source(clip, None, fits_us + 50_000), tmp_path / "more", SETTINGS)
+
+
+def test_too_many_events_in_one_step(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops within the step, and no shorter duration is proposed: there is none."""
+    monkeypatch.setattr(module, "MOST_EVENTS", 100)
+    with pytest.raises(InputError, match=r"more than 100 events in the first 0\.05 s") as caught:
+        simulate_video(video_source(clip), tmp_path / "data", SETTINGS)
+    assert "--duration" not in str(caught.value)
+    assert "try: take smaller pictures (--size), or raise the thresholds" in str(caught.value)
+    assert not (tmp_path / "data").exists()
 
 
 def test_videos_without_events(tmp_path: Path) -> None:
@@ -183,5 +256,3 @@ def test_videos_without_events(tmp_path: Path) -> None:
 def test_sizes_that_no_video_has(clip: Path, size: tuple[int, int]) -> None:
     with pytest.raises(InputError, match=r"(?s)--size.*even numbers.*--size \d+x\d+"):
         video_source(clip, size)
-    with pytest.raises(InputError, match="duration"):
-        video_source(clip, None, 0)

@@ -11,7 +11,7 @@ import pytest
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import sha256_of
-from crossdraft.scenes import disk, synth_clip
+from crossdraft.scenes import disk, synth, synth_clip
 from crossdraft.scenes.answers import read_answers
 from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.drive.picture import Camera
@@ -77,9 +77,9 @@ def test_every_clip_has_answers_in_the_order_of_the_manifest(tmp_path: Path) -> 
 
 def test_both_cameras_look_at_the_same_moments(tmp_path: Path) -> None:
     world = plan_drive(0, "train", 0, 2)[1]
-    settings = SynthSettings(size=32, events_fps=60)
+    settings = SynthSettings(seed=3, size=32, events_fps=60)
     images, events = film(SynthClip(tmp_path, world, "train", settings))
-    camera, simulator = Waves(world, (32, 32)), EventSimulator((32, 32), settings.simulator, 0)
+    camera, simulator = Waves(world, (32, 32)), EventSimulator((32, 32), settings.simulator, 3)
     assert len(images) == 20
     for k, image in enumerate(images):
         assert np.array_equal(image, camera.look(k / 20).rgb)
@@ -91,6 +91,25 @@ def test_both_cameras_look_at_the_same_moments(tmp_path: Path) -> None:
     every = np.concatenate(times)
     assert np.array_equal(events.t, every[every < 2_000_000])
     assert len(events.t) > 1000
+
+
+def test_the_quality_of_the_video_is_the_one_asked_for(tmp_path: Path) -> None:
+    sizes = []
+    for crf in (10, 40):
+        make(tmp_path / str(crf), 1, 1, crf=crf)
+        sizes.append((tmp_path / str(crf) / "video/train-0000/000000.mp4").stat().st_size)
+    assert sizes[0] > 1.3 * sizes[1]
+
+
+def test_answers_are_there_before_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(folder: Path, *_: object) -> None:
+        assert len(list(read_answers(folder))) == len(DEFAULT_QUESTIONS)
+
+    monkeypatch.setattr(synth, "write_manifest", look)
+    make(tmp_path, 1, 1)
+    assert not (tmp_path / "scenes.json").exists()
 
 
 def test_drives_clips_and_splits_can_be_added_later(tmp_path: Path) -> None:
@@ -254,6 +273,7 @@ def test_too_small_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ({"drives": 0}, "drives"),
         ({"drives": 10_001}, "from 1 to 10,000"),
         ({"clips": 0}, "clips-per-drive"),
+        ({"drives": 1_000, "clips": 1_001}, "1,000 drives of 1,001 clips"),
         ({"split": "val"}, "train or test"),
     ],
 )

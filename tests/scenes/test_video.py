@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -122,6 +124,34 @@ def test_one_after_the_other_stops_at_damage(clip: Path) -> None:
     clip.write_bytes(data[:-300])
     with pytest.raises(InputError, match="cannot be read"):
         next(iterate(clip))
+
+
+def test_one_after_the_other_stops_at_a_picture_of_another_size(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = video._picture, itertools.count()
+    monkeypatch.setattr(
+        video, "_picture", lambda frame: real(frame)[: 60 if next(seen) == 2 else None]
+    )
+    good: list[int] = []
+    with pytest.raises(InputError, match="frame 2 has 96x60 pixels"):
+        good.extend(number_of(picture) for picture, _ in iterate(clip))
+    assert good == [0, 1]
+
+
+def test_one_after_the_other_stops_at_a_picture_that_is_marked_damaged(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = video._in_order
+
+    def damaged(*arguments: Any) -> Iterator[Any]:
+        for number, frame in enumerate(real(*arguments)):
+            yield frame if number != 2 else SimpleNamespace(pts=frame.pts, is_corrupt=True)
+
+    monkeypatch.setattr(video, "_in_order", damaged)
+    monkeypatch.setattr(video, "_picture", lambda frame: FRAMES[0])
+    with pytest.raises(InputError, match=r"frame 2 at 0\.100 s cannot be decoded"):
+        list(iterate(clip))
 
 
 @given(frames=st.integers(1, 40), n=st.integers(1, 24))

@@ -84,6 +84,18 @@ def test_h5_has_the_layout_of_dsec(tmp_path: Path) -> None:
         assert (file.attrs["width"], file.attrs["height"]) == (640, 480)
 
 
+def test_h5_is_as_small_for_any_number_of_events(tmp_path: Path) -> None:
+    """Blosc leaves a chunk as it is unless it holds a multiple of eight values."""
+    sizes = []
+    for count in (20_000, 20_003):
+        write_h5(made_stream(count), tmp_path / "events.h5")
+        sizes.append((tmp_path / "events.h5").stat().st_size)
+    assert sizes[1] < 1.05 * sizes[0]
+    for count in (1, 7, 8, 11):
+        write_h5(made_stream(count), tmp_path / "events.h5")
+        assert_same(read_events(tmp_path / "events.h5"), made_stream(count))
+
+
 def test_h5_widens_times_that_do_not_fit(tmp_path: Path) -> None:
     stream = stream_at([0, 2**32])
     write_h5(stream, tmp_path / "events.h5")

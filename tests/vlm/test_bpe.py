@@ -9,7 +9,7 @@ import sys
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -75,8 +75,15 @@ def test_no_texts_are_refused(texts: list[str]) -> None:
         train_bpe(texts)
 
 
-def test_order_and_repeats_of_the_texts_do_not_matter() -> None:
-    assert train_bpe([*reversed(TEXTS), *TEXTS]).to_str() == trained().to_str()
+@given(st.permutations([*TEXTS, *TEXTS[:2]]))
+@settings(max_examples=8)
+def test_order_of_the_texts_does_not_matter(texts: list[str]) -> None:
+    assert train_bpe(texts, 300).to_str() == train_bpe(TEXTS, 300).to_str()
+
+
+def test_each_text_counts_once() -> None:
+    texts = ["aa ab", "ab cd", *["cd cd cd"] * 9]
+    assert train_bpe(texts, 270).to_str() == train_bpe(texts[:3], 270).to_str()
 
 
 def test_another_process_learns_the_same() -> None:

@@ -224,6 +224,7 @@ def parse_json(text: str, where: Path, line: int | None = None) -> Any:
         InputError: the text is not JSON, or escapes half a character (a lone surrogate), which
             could be neither printed nor written again.
     """
+    at = "" if line is None else f" in line {line}"
     try:
         value = json.loads(text)
         if "\\ud" in text.lower():
@@ -231,16 +232,18 @@ def parse_json(text: str, where: Path, line: int | None = None) -> Any:
         return value
     except UnicodeEncodeError as error:
         raise InputError(
-            "text with half a character (a lone surrogate)",
+            f"text with half a character (a lone surrogate){at}",
             where=where,
             expected="whole Unicode characters",
         ) from error
     except RecursionError as error:
-        raise InputError("JSON nested too deeply", where=where) from error
+        raise InputError(f"JSON nested too deeply{at}", where=where) from error
     except ValueError as error:
-        place = getattr(error, "lineno", 1) if line is None else line
+        at = at or f" in line {getattr(error, 'lineno', 1)}"
+        # Of a single line the parser would say that it is line 1.
+        fault = str(error).replace(": line 1 column", ": column") if line else str(error)
         raise InputError(
-            f"not valid JSON in line {place} ({error})",
+            f"not valid JSON{at} ({fault})",
             where=where,
             expected="a complete JSON file",
             hint="was the file cut while it was written or copied?",

@@ -66,7 +66,12 @@ def _opened(folder: Path, name: str) -> Iterator[int]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise InputError(f"cannot write here ({error.strerror})", where=folder) from error
+        raise InputError(
+            f"cannot write here ({error.strerror})",
+            where=folder,
+            expected="a folder that can be made or is there, and can be written",
+            hint="name another folder, or ask for the right to write here",
+        ) from error
     try:
         yield handle
     finally:

@@ -81,7 +81,11 @@ def synth(
     if workers is not None and workers < 1:
         raise InputError(f"{workers}", where="--workers", expected="one or more")
     count = workers or min(4, cores())
-    settings = SynthSettings(seed, size, events_fps, crf, with_threshold(threshold))
+    try:
+        simulator = with_threshold(threshold)
+    except InputError as error:
+        raise InputError(error.found, where="--threshold", expected=error.expected) from None
+    settings = SynthSettings(seed, size, events_fps, crf, simulator)
     plan = plan_synth(out, settings, drives=drives, clips_per_drive=clips_per_drive, split=split)
     config = {
         "out": str(out), "drives": drives, "clips_per_drive": clips_per_drive, "split": split,
@@ -104,10 +108,12 @@ def synth(
 
 def _estimate(plan: SynthPlan, todo: Sequence[SynthClip], workers: int) -> str:
     """One line on what will be done, before it is."""
+    from crossdraft.cli.options import cores
     from crossdraft.scenes.synth_estimate import clip_bytes, clip_s
 
     needed = len(todo) * clip_bytes(plan.settings)
-    time = f" and {_minutes(len(todo) * clip_s(plan.settings) / workers)}"
+    busy = max(1, min(workers, len(todo), cores()))
+    time = f" and {_minutes(len(todo) * clip_s(plan.settings) / busy)}"
     return estimate(len(todo), len(plan.clips), "make", needed, plan.folder, time)
 
 

@@ -102,4 +102,5 @@ def few_blocks(groups: Sequence[object]) -> list[str]:
     """A warning where a bootstrap over these blocks says little."""
     if len(groups) >= _FEW_BLOCKS:
         return []
-    return [f"intervals rest on {len(groups)} blocks: too few to trust them"]
+    blocks = "1 block" if len(groups) == 1 else f"{len(groups)} blocks"
+    return [f"intervals rest on {blocks}: too few to trust them"]

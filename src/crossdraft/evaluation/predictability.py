@@ -6,7 +6,7 @@ event model nothing to tell. Both are measured here on answers that the tables h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,12 +40,16 @@ class Spoken:
         seen: attributes of the scene that an event camera sees, None where they are not known.
         camera_only: those that only a video camera sees, None where they are not known.
         camera_tokens: how many tokens overlap words marked with one of these, None without marks.
+        words: how many words the answer's text has, None where only its tokens are known.
+        ended: whether the last token ends the answer and is no part of the text.
     """
 
     pair: Pair
     seen: Mapping[str, str] | None = None
     camera_only: Mapping[str, str] | None = None
     camera_tokens: int | None = None
+    words: int | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,13 +95,17 @@ def predictability(
         `with_all`: the same of the 5-gram that also knows attributes (`OracleTable`), those that an
         event camera sees, or all; `gain_seen`, `gain_all`: what they have over the 5-gram.
         `camera_tokens`: share of tokens that overlap words naming what only a camera sees. None
-        stands where attributes or marks are not known. `tokens`: mean, least and most per answer.
-        `distinct`: different answers to a question over answers.
+        stands where attributes or marks are not known of every answer, of all parts; a warning
+        says so where some have them. `tokens`: mean, least and most per answer, and how many a
+        word of the text has, the end token left out. `distinct`: different answers to a question
+        over answers.
     """
+    known, warnings = _known_to_all(parts)
     counts = _Counts()
     for part in track(parts, "splits", len(parts), sink):
-        _measure(part, counts)
-    tested = [spoken.pair for part in parts for spoken in part.test]
+        _measure(part, counts, known)
+    spoken = [one for part in parts for one in part.test]
+    tested = [one.pair for one in spoken]
     groups = blocks(tested, _BLOCK_CLIPS)
     bootstrap = BlockBootstrap(groups, _RESAMPLES, seed)
     lengths = [len(pair.target_tokens) for pair in tested]
@@ -107,6 +115,7 @@ def predictability(
     }
     payload["tokens"] = {
         "mean": sum(lengths) / len(lengths), "min": min(lengths), "max": max(lengths),
+        "per_word": _per_word(spoken),
     }  # fmt: skip
     payload["distinct"] = len({(p.question, p.target_tokens) for p in tested}) / len(tested)
     payload["data"] = {
@@ -116,7 +125,37 @@ def predictability(
         "questions": len({p.question for p in tested}),
         "bootstrap_blocks": len(groups),
     }
-    return payload, few_blocks(groups)
+    return payload, [*warnings, *few_blocks(groups)]
+
+
+def _known_to_all(parts: Sequence[Part]) -> tuple[set[str], list[str]]:
+    """Which of `seen`, `all` and `camera` every answer knows, and what only some do not."""
+    tested = {one.pair.key: one for part in parts for one in part.test}
+    everyone = tested | {one.pair.key: one for part in parts for one in part.train}
+    lacking = {
+        "seen": [one.seen is None for one in everyone.values()],
+        "all": [one.seen is None or one.camera_only is None for one in everyone.values()],
+        "camera": [one.camera_tokens is None for one in tested.values()],
+    }
+    told = {
+        "seen": "answers do not know what an event camera sees: no gain by it",
+        "all": "answers do not know all attributes: no gain by them",
+        "camera": "test answers do not know what only a camera sees: no camera-only tokens",
+    }
+    warnings = [
+        f"{sum(lacks):,} of {len(lacks):,} {told[name]}"
+        for name, lacks in lacking.items()
+        if any(lacks) and not all(lacks) and not (name == "all" and lacks == lacking["seen"])
+    ]
+    return {name for name, lacks in lacking.items() if not any(lacks)}, warnings
+
+
+def _per_word(spoken: Sequence[Spoken]) -> float | None:
+    """Tokens per word of those answers whose text is known."""
+    told = [one for one in spoken if one.words is not None]
+    words = sum(one.words or 0 for one in told)
+    tokens = sum(len(one.pair.target_tokens) - one.ended for one in told)
+    return tokens / words if words else None
 
 
 def _estimates(counts: _Counts, bootstrap: BlockBootstrap) -> dict[str, Estimate | None]:
@@ -139,15 +178,19 @@ def _estimates(counts: _Counts, bootstrap: BlockBootstrap) -> dict[str, Estimate
     return {**made, **{name: None for name in optional if name not in made}}
 
 
-def _measure(part: Part, counts: _Counts) -> None:
-    """Fit everything on the train answers, add a row for each test answer."""
+def _measure(part: Part, counts: _Counts, known: Set[str]) -> None:
+    """Fit everything on the train answers, add a row for each test answer.
+
+    Args:
+        known: as `_known_to_all` gives it.
+    """
     train = [spoken.pair for spoken in part.train]
     long, short = TokenTable(LONG), TokenTable(SHORT, by_question=True)
     drafter, position = NGramDrafter(long), PositionDrafter()
     drafter.fit(train)
     short.fit(train)
     position.fit(train)
-    oracles = _oracles(part, short)
+    oracles = {name: _oracle(part, short, name) for name in ("seen", "all") if name in known}
     for spoken in part.test:
         pair = spoken.pair
         done = replay(drafter, pair, Budget.chain(GAMMA), Arrival())
@@ -159,18 +202,13 @@ def _measure(part: Part, counts: _Counts) -> None:
             short=_right(short, pair),
             **{name: _right_knowing(o, short, spoken, name) for name, o in oracles.items()},
         )
-        if spoken.camera_tokens is not None:
-            counts.add(camera=spoken.camera_tokens)
+        if "camera" in known:
+            counts.add(camera=spoken.camera_tokens or 0)
 
 
-def _oracles(part: Part, short: TokenTable) -> dict[str, OracleTable]:
-    """Those tables whose attributes every answer of the part knows."""
-    if any(spoken.seen is None for spoken in (*part.train, *part.test)):
-        return {}
-    made = {}
-    for name in ("seen", "all"):
-        made[name] = OracleTable(short)
-        made[name].fit([s.pair for s in part.train], [_known(s, name) for s in part.train])
+def _oracle(part: Part, short: TokenTable, which: str) -> OracleTable:
+    made = OracleTable(short)
+    made.fit([s.pair for s in part.train], [_known(s, which) for s in part.train])
     return made
 
 

@@ -127,7 +127,6 @@ class OracleTable:
         of_first = np.where(first[context] >= 0, _picked(value, first[context]), 0)
         both = [of_first * width + column for column in value.T]
         second, _ = _better(context, token, both, kinds, least, nothing)
-        second = np.where(first >= 0, second, -1)
         of_second = _picked(value, second[context])
         self._choices = {
             number: _Choice(int(first[number]), int(second[number]))

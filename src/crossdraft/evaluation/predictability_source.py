@@ -79,6 +79,13 @@ def read_source(path: Path, options: Options) -> Source:
     options.check()
     if path.is_dir() and ((path / MANIFEST).is_file() or (path / ANSWERS).is_file()):
         return _dataset(path, options)
+    if path.is_dir() and not any(path.glob("*_tokens.pt")):
+        raise InputError(
+            f"neither {ANSWERS} nor recorded answers in it",
+            where=path,
+            expected="a dataset that brings answers along, or a file of recorded answers",
+            hint="make such a dataset: crossdraft scenes synth",
+        )
     return _recorded(path, options)
 
 
@@ -90,8 +97,15 @@ def _recorded(path: Path, options: Options) -> Source:
         )
     if not any(pair.target_tokens for pair in pairs):
         raise InputError(f"every answer of the {options.voice} voice is empty", where=path)
-    parts, split = _folded({pair.key: Spoken(pair) for pair in pairs}, options)
+    told = {pair.key: _recorded_one(pair, options) for pair in pairs}
+    parts, split = _folded(told, options)
     return Source(parts, split, None, (path,) if path.is_file() else ())
+
+
+def _recorded_one(pair: Pair, options: Options) -> Spoken:
+    text = pair.target_text if options.voice == "camera" else pair.draft_text
+    ended = pair.target_tokens[-1:] == (options.eos,)
+    return Spoken(pair, words=None if text is None else len(text.split()), ended=ended)
 
 
 def _dataset(path: Path, options: Options) -> Source:
@@ -152,7 +166,8 @@ def _spoken(scene: Scene, question: str, number: int, said: Answer, tokenizer: T
     overlapping = sum(
         any(start < last and first < end for first, last in marks) for start, end in encoded.offsets
     )
-    return Spoken(pair, seen, hidden, None if hidden is None else overlapping)
+    named = None if hidden is None else overlapping
+    return Spoken(pair, seen, hidden, named, len(said.text.split()), ended=True)
 
 
 def _attributes(scene: Scene, kind: str) -> dict[str, str] | None:

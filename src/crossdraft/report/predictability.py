@@ -24,7 +24,8 @@ def about(sources: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for source in sources:
         data = source["data"]
-        drives = f" of {data['drives']} drives" if data["drives"] else ""
+        count = data["drives"]
+        drives = f" of {count} drive{'s' if count > 1 else ''}" if count else ""
         entries = source["vocabulary"]
         words = f"; vocabulary of {entries:,} entries" if entries else ""
         lines.append(
@@ -58,6 +59,11 @@ def _length(source: Mapping[str, Any]) -> str:
     return f"{tokens['mean']:.1f} ({tokens['min']} to {tokens['max']})"
 
 
+def _per_word(source: Mapping[str, Any]) -> str:
+    per_word = source["tokens"]["per_word"]
+    return "–" if per_word is None else f"{per_word:.2f}"
+
+
 _ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("tau of a 12-gram table", _number("tau")),
     ("position match %", _percent("position_match")),
@@ -69,5 +75,6 @@ _ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("   gain in points", _percent("gain_all")),
     ("camera-only tokens %", _percent("camera_tokens")),
     ("tokens per answer", _length),
+    ("tokens per word", _per_word),
     ("distinct answers %", lambda source: f"{100 * source['distinct']:.1f}"),
 )

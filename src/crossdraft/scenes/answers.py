@@ -84,9 +84,10 @@ def read_answers(folder: Path) -> Iterator[SceneAnswers]:
             expected="one line per scene and question",
             hint="make a dataset that has them: crossdraft scenes synth",
         )
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    # Only what JSON escapes ends a line; `splitlines` would also cut within a text.
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
-            yield _from_json(Item(parse_json(line, path), path, f"line {number}"))
+            yield _from_json(Item(parse_json(line, path, line=number), path, f"line {number}"))
 
 
 def _to_json(entry: SceneAnswers) -> dict[str, Any]:
@@ -117,6 +118,8 @@ def _answer(item: Item) -> Answer:
     text, listed = item.text("text"), item.value.get("names", [])
     if text is None or not isinstance(listed, list):
         raise item.error("is no answer", "`text`, and `names` as a list")
+    if not text.strip():
+        raise item.error("is an empty answer", "a text that says something")
     return Answer(text, tuple(_named(name, text, item) for name in listed))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,7 +67,7 @@ class SceneDataset(Sequence[Scene]):
         if path.is_file() and path.name in (MANIFEST, SEED_MANIFEST):
             path = path.parent
         if path.is_file():
-            return cls(_marked([_single(path)], path.parent), path.parent, "file")
+            return cls(_marked([_single(path)]), path.parent, "file")
         if not path.is_dir():
             raise InputError("no such folder or file", where=path, hint="check the path")
         if (path / MANIFEST).is_file():
@@ -74,7 +75,7 @@ class SceneDataset(Sequence[Scene]):
         elif is_seed_layout(path):
             layout, scenes = "seed", read_seed_layout(path)
         else:
-            layout, scenes = "flat", tuple(_marked(_flat(path), path))
+            layout, scenes = "flat", tuple(_marked(_flat(path)))
         if not scenes:
             raise InputError("holds no scene", where=path, **_advice(path))
         return cls(_with_frames(scenes, path) if layout != "flat" else scenes, path, layout)
@@ -225,23 +226,35 @@ def _flat(folder: Path) -> list[Scene]:
     return _named(by_name, folder)
 
 
-def _marked(scenes: list[Scene], folder: Path) -> list[Scene]:
-    """Scenes named by their files, simulated where the dataset that the files lie in says so.
+def _marked(scenes: list[Scene]) -> list[Scene]:
+    """Scenes named by their files, simulated where the dataset that a file lies in says so.
 
-    Args:
-        folder: the files' own, `events/<drive>` in a dataset.
+    Links are followed: what counts is where the events lie, not by which name they are called.
     """
-    home = folder.resolve().parent.parent
-    if not (home / MANIFEST).is_file():
-        return scenes
-    listed = (scene for scene in read_manifest(home) if scene.simulated)
-    simulated = {path.resolve() for scene in listed if (path := scene.events_path)}
-    return [
-        replace(scene, simulated=True)
-        if scene.events_path and scene.events_path.resolve() in simulated
-        else scene
-        for scene in scenes
-    ]
+    known: dict[Path, set[Path]] = {}
+    marked = []
+    for scene in scenes:
+        if path := scene.events_path:
+            file = _real(path)
+            home = file.parent.parent.parent  # of events/<drive>/<clip>
+            if home not in known:
+                known[home] = _simulated_in(home)
+            scene = replace(scene, simulated=file in known[home])
+        marked.append(scene)
+    return marked
+
+
+def _simulated_in(home: Path) -> set[Path]:
+    """Event files that the manifest of a folder calls simulated."""
+    try:
+        listed = read_manifest(home) if (home / MANIFEST).is_file() else ()
+    except (InputError, OSError):  # damaged, locked up, or somebody else's: it knows nothing
+        return set()
+    return {_real(path) for scene in listed if scene.simulated and (path := scene.events_path)}
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def _single(path: Path) -> Scene:

@@ -7,7 +7,7 @@ outside; slices of a stream are views of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,12 @@ class EventStream:
             np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, np.int64),
             np.empty(0, np.uint8), *sensor,
         )  # fmt: skip
+
+    @classmethod
+    def joined(cls, parts: Sequence[EventStream]) -> EventStream:
+        """Streams of one sensor as one: at least one, none beginning before the last has ended."""
+        x, y, t, p = (np.concatenate([getattr(part, name) for part in parts]) for name in "xytp")
+        return cls(x, y, t, p, *parts[0].sensor)
 
     def __len__(self) -> int:
         return len(self.t)

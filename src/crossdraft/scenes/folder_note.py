@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,16 @@ class FolderNote:
         """Refuse a folder that holds anything but clips of these settings.
 
         Raises:
-            InputError: clips made otherwise, or files that this command did not write.
+            InputError: clips made otherwise, files that this command did not write, or no folder.
         """
+        there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        if not there.is_dir():
+            raise InputError(
+                "this link leads to no folder" if there.is_symlink() else "this is no folder",
+                where=there,
+                expected="a folder, or a name that is free",
+                hint="name another folder with --out",
+            )
         path = folder / self.name
         if not path.exists():
             self._check_empty(folder)

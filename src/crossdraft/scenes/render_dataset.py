@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from crossdraft.base.clock import now_ms
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import sweep
@@ -232,9 +230,7 @@ def _read_spans(file: EventFile, spans: list[tuple[int, int]]) -> EventStream:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end_us))
         else:
             merged.append((start_us, end_us))
-    parts = [file.window(start_us, end_us + 1) for start_us, end_us in merged]
-    x, y, t, p = (np.concatenate([getattr(part, name) for part in parts]) for name in "xytp")
-    return EventStream(x, y, t, p, *file.sensor)
+    return EventStream.joined([file.window(start_us, end_us + 1) for start_us, end_us in merged])
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ why its events are no sensor's, is in docs/simulate.md.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ _MAX_LEAK_HZ = 1000.0
 #: So far back that no refractory period reaches it; sums of it and any time fit int64.
 _NEVER_US = -(1 << 61)
 _MAX_TIME_US = 1 << 60
+#: That a step has room for, unless told otherwise: 13 bytes each when they are reported, and 16
+#: more while the step is sorted, so under 3 GB.
+MOST_EVENTS = 100_000_000
 #: Y of Rec. 709, whose primaries sRGB shares.
 _REC709 = (0.2126, 0.7152, 0.0722)
 
@@ -77,6 +81,10 @@ class SimulatorSettings:
         return asdict(self)
 
 
+class TooManyEventsError(InputError):
+    """One step makes more events than there is room for."""
+
+
 class EventSimulator:
     """A sensor that is shown light at rising times and reports events.
 
@@ -123,13 +131,15 @@ class EventSimulator:
         self._level: Levels | None = None
         self._time_us = _NEVER_US
         self._keys = np.empty(1024, np.int64)
+        self._spent = False
 
-    def push(self, intensity: Light, time_us: int) -> EventStream:
+    def push(self, intensity: Light, time_us: int, most: int = MOST_EVENTS) -> EventStream:
         """Events since the previous call, up to and including `time_us`.
 
         Args:
             intensity: linear light, 0 or more, 1 for white; floats [height, width].
-            time_us: microseconds, later than before.
+            time_us: whole microseconds, later than before.
+            most: how many events there is room for.
 
         Returns:
             Events in (previous time, time_us], sorted by time, then row, then column; none at
@@ -137,35 +147,52 @@ class EventSimulator:
 
         Raises:
             InputError: another shape or kind of array, light that is negative or no number, or a
-                time that does not rise. The state is then as before.
+                time that does not rise or is no whole number. The state is then as before.
+            TooManyEventsError: more events than `most`. Some pixels have seen the step and others
+                have not, so the simulator is spent: it refuses every further push.
         """
+        if self._spent:
+            raise InputError(
+                "this simulator has met more events than there was room for",
+                expected="one that has seen every step whole",
+                hint="begin again with a new one",
+            )
         self._check_light(intensity)
-        self._check_time(time_us)
+        time_us = self._checked_time(time_us)
         level = np.add(intensity, self.settings.eps, dtype=np.float64)
         np.log(level, out=level)
         if self._level is None:
             self._level, self._time_us = level, time_us
             return EventStream.empty(self.sensor)
         start_us, self._time_us = self._time_us, time_us
-        keys = self._crossings(self._level, level, start_us)
+        keys = self._crossings(self._level, level, start_us, most)
         x, y = np.empty(len(keys), np.uint16), np.empty(len(keys), np.uint16)
         t, p = np.empty(len(keys), np.int64), np.empty(len(keys), np.uint8)
         unpack(keys, np.empty_like(keys), time_us - start_us, start_us, x, y, t, p)
         return EventStream(x, y, t, p, *self.sensor)
 
-    def _crossings(self, last_level: Levels, level: Levels, start_us: int) -> Keys:
+    def _crossings(self, last_level: Levels, level: Levels, start_us: int, most: int) -> Keys:
         """Keys of the events since `start_us`, by row and column; pixels are brought up to date."""
         pixel, n, leak = 0, 0, self.settings.leak_hz * (self._time_us - start_us) * 1e-6
         while True:
             pixel, n = step(
                 level, last_level, self._rest, self.threshold_on, self.threshold_off,
                 self._last_event_us, leak, start_us, self._time_us,
-                self.settings.refractory_us, pixel, n, self._keys,
+                self.settings.refractory_us, pixel, n, self._keys[:most],
             )  # fmt: skip
             if pixel == level.size:
                 return self._keys[:n]
+            if len(self._keys) >= most:
+                self._spent = True
+                raise TooManyEventsError(
+                    f"more than {most:,} events from {start_us:,} to {self._time_us:,} us",
+                    expected="as many as fit into memory",
+                    hint="take a smaller sensor or shorter steps, or raise the thresholds",
+                )
             # Kept for the steps that follow: what moves goes on moving.
-            self._keys = np.concatenate([self._keys, np.empty_like(self._keys)])
+            keys = np.empty(min(2 * len(self._keys), most), np.int64)
+            keys[:n] = self._keys[:n]
+            self._keys = keys
 
     def _check_light(self, intensity: Light) -> None:
         width, height = self.sensor
@@ -181,7 +208,11 @@ class EventSimulator:
         if not (least >= 0 and most < math.inf):
             raise InputError(f"light from {least:g} to {most:g}", expected="0 or more, finite")
 
-    def _check_time(self, time_us: int) -> None:
+    def _checked_time(self, given: int) -> int:
+        try:
+            time_us = operator.index(given)
+        except TypeError:
+            raise InputError(f"light at {given!r} us", expected="whole microseconds") from None
         # The first time has no step before it.
         span_us = time_us - self._time_us if self._level is not None else 1
         if not 0 < span_us < 1 << TIME_BITS or abs(time_us) > _MAX_TIME_US:
@@ -190,6 +221,7 @@ class EventSimulator:
                 f"light at {time_us:,} us{before}",
                 expected=f"rising times, less than {(1 << TIME_BITS) // 3_600_000_000} h apart",
             )
+        return time_us
 
 
 def luminance(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossdraft.base.errors import InputError
+from crossdraft.scenes.units import format_duration
 from crossdraft.scenes.video import VideoInfo, iterate, probe
 
 Pixels = npt.NDArray[np.uint8]
@@ -26,15 +27,18 @@ class Source:
     Attributes:
         path: the video.
         info: what it is.
-        size: width and height to resize to; None: as it is.
+        shown: its width and height as it is shown: a video may ask to be turned.
+        size: width and height to resize to; None: as it is shown.
         duration_us: from the first frame on; None: all of it.
 
     Raises:
-        InputError: a size that H.264 cannot hold, or fewer than two frames.
+        InputError: a size that H.264 cannot hold, fewer than two frames, or a duration that ends
+            before the second.
     """
 
     path: Path
     info: VideoInfo
+    shown: tuple[int, int]
     size: tuple[int, int] | None = None
     duration_us: int | None = None
 
@@ -43,9 +47,16 @@ class Source:
             raise InputError(
                 "a video of one frame", where=self.path, expected="two or more: events are changes"
             )
-        if self.duration_us is not None and self.duration_us < 1:
-            raise InputError(f"{self.duration_us} us", where="duration", expected="1 us or more")
-        width, height = self.size or (self.info.width, self.info.height)
+        second_us = int(self.info.times_us[1])
+        if self.duration_us is not None and self.duration_us < max(1, second_us):
+            raise InputError(
+                f"{format_duration(self.duration_us)}, and the second frame comes at "
+                f"{format_duration(second_us)}",
+                where="--duration",
+                expected="two frames or more: events are changes",
+                hint=f"--duration {format_duration(max(1, second_us))}",
+            )
+        width, height = self.size or self.shown
         odd = not self.as_it_is and (width % 2 or height % 2)
         if odd or not 2 <= min(width, height) <= max(width, height) <= _MAX_SIDE:
             raise InputError(
@@ -65,7 +76,7 @@ class Source:
     def as_it_is(self) -> bool:
         """Whether the video can be copied."""
         cut = self.end_us < self.info.duration_us
-        return not cut and self.size in (None, (self.info.width, self.info.height))
+        return not cut and self.size in (None, self.shown)
 
     @property
     def times_us(self) -> npt.NDArray[np.int64]:
@@ -85,9 +96,12 @@ def video_source(
     """A video that exists, and what is to be taken of it.
 
     Raises:
-        InputError: as `probe` and `Source`.
+        InputError: as `probe`, `iterate` and `Source`.
     """
-    return Source(path, probe(path), size, duration_us)
+    info = probe(path)
+    with contextlib.closing(iterate(path)) as frames:
+        height, width = next(frames)[0].shape[:2]
+    return Source(path, info, (width, height), size, duration_us)
 
 
 def _even(side: int) -> int:

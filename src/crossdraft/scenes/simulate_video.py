@@ -1,15 +1,12 @@
 """Events computed from a video, as a dataset of one scene: events, the video, the manifest.
 
-The folder is made beside its final name and renamed when it is whole. Frames pass one at a time;
-the events stay in memory until the video ends, so their number is bounded.
+Frames pass one at a time; the events stay in memory until the video ends, so all of them together
+are as many as a step may make at most.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -21,18 +18,22 @@ from PIL import Image
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import atomic_path, sha256_of
+from crossdraft.base.new_folder import new_folder
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.manifest import to_record, write_manifest
 from crossdraft.scenes.scene import Scene
-from crossdraft.scenes.simulate import EventSimulator, SimulatorSettings, luminance
+from crossdraft.scenes.simulate import (
+    MOST_EVENTS,
+    EventSimulator,
+    SimulatorSettings,
+    TooManyEventsError,
+    luminance,
+)
 from crossdraft.scenes.simulate_source import Pixels, Source
 from crossdraft.scenes.units import format_duration
 from crossdraft.scenes.video import write_mp4
 from crossdraft.scenes.writers import write_h5
-
-#: 13 bytes each, twice while they are joined: under 3 GB.
-MOST_EVENTS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ def simulate_video(
         drive: name of the drive; the video's own without it.
 
     Raises:
-        InputError: the video is damaged; the folder holds something or cannot be made; no such
-            drive; no event at all, or more than `MOST_EVENTS`.
+        InputError: the video is damaged; the folder cannot be made, as `new_folder`; no such drive;
+            no event at all, or more than `MOST_EVENTS`.
     """
     name = _drive_name(source.path.stem if drive is None else drive)
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         stream = _events(source, settings, seed, progress)
         suffix = source.path.suffix if source.as_it_is else ".mp4"
         events, video = f"events/{name}/000000.h5", f"video/{name}/000000{suffix}"
@@ -154,18 +155,12 @@ def _events(
             )
         if simulator is None:
             simulator = EventSimulator((light.shape[1], light.shape[0]), settings, seed)
-        parts.append(simulator.push(light, time_us))
+        try:
+            parts.append(simulator.push(light, time_us, MOST_EVENTS - count))
+        except TooManyEventsError as error:
+            raise _too_many(source, len(parts)) from error
         count += len(parts[-1])
-        if count > MOST_EVENTS:
-            fits_ms = max(1, int(parts[-1].t[0]) // 1000)
-            raise InputError(
-                f"more than {MOST_EVENTS:,} events in the first {time_us / 1e6:.4g} s",
-                where=source.path,
-                expected="as many as fit into memory",
-                hint=f"take less (--duration {format_duration(fits_ms * 1000)}), smaller "
-                "pictures (--size), or raise the thresholds",
-            )
-    stream = _joined(parts).between(0, source.end_us)
+    stream = EventStream.joined(parts).between(0, source.end_us)
     if not len(stream):
         raise InputError(
             "no pixel changes by a threshold, so there is not one event",
@@ -176,9 +171,18 @@ def _events(
     return stream
 
 
-def _joined(parts: list[EventStream]) -> EventStream:
-    x, y, t, p = (np.concatenate([getattr(part, name) for part in parts]) for name in "xytp")
-    return EventStream(x, y, t, p, *parts[0].sensor)
+def _too_many(source: Source, frame: int) -> InputError:
+    """What to say of a video that is too much with the frame of this number."""
+    # Up to the frame before, all fits; the first of them gives no events.
+    fits_us = int(source.times_us[frame - 1])
+    less = f"take less (--duration {format_duration(fits_us)}), " if frame > 1 else "take "
+    return InputError(
+        f"more than {MOST_EVENTS:,} events in the first {source.times_us[frame] / 1e6:.4g} s",
+        where=source.path,
+        expected="as many as fit into memory",
+        hint=f"{less}smaller pictures (--size), or raise the thresholds "
+        "(--threshold-on, --threshold-off)",
+    )
 
 
 def _write_video(source: Source, target: Path) -> None:
@@ -187,9 +191,15 @@ def _write_video(source: Source, target: Path) -> None:
             shutil.copyfile(source.path, temporary)
         return
     shown = max(1, round(source.info.frames * source.end_us / source.info.duration_us))
-    # As long as the scene; 30000/1001 and the like come back exactly.
-    fps = min(Fraction(shown * 1_000_000, source.end_us).limit_denominator(1001), Fraction(1000))
+    fps = min(_plain_rate(Fraction(shown * 1_000_000, source.end_us)), Fraction(1000))
     write_mp4(target, _at_rate(source, fps), fps=fps)
+
+
+def _plain_rate(fps: Fraction) -> Fraction:
+    """The rate that was meant where times are whole microseconds, such as 30000/1001."""
+    if fps < 1:  # seconds per frame, then: as a rate, it could come out as none at all
+        return 1 / (1 / fps).limit_denominator(1001)
+    return fps.limit_denominator(1001)
 
 
 def _at_rate(source: Source, fps: Fraction) -> Iterator[Pixels | Image.Image]:
@@ -205,34 +215,6 @@ def _at_rate(source: Source, fps: Fraction) -> Iterator[Pixels | Image.Image]:
 
 def _resized(rgb: Pixels, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC)
-
-
-@contextlib.contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A hidden folder beside `out` that takes its name if the block succeeds, else vanishes."""
-    # A link that leads to an empty folder stays a link.
-    real = Path(os.path.realpath(out))
-    try:
-        if real.exists() and (not real.is_dir() or any(real.iterdir())):
-            raise InputError(
-                "this folder holds something" if real.is_dir() else "this is no folder",
-                where=out,
-                expected="a name that is free, or an empty folder",
-                hint="name another folder with --out",
-            )
-        folder = Path(tempfile.mkdtemp(prefix=f".{real.name}.", suffix=".part", dir=real.parent))
-    except OSError as error:
-        raise InputError(
-            f"cannot write here ({error.strerror})",
-            where=out,
-            expected="a name in an existing, writable folder",
-        ) from error
-    try:
-        yield folder
-        folder.chmod(0o755)  # mkdtemp makes private folders; datasets are meant to be read
-        folder.rename(real)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _drive_name(name: str) -> str:

@@ -30,6 +30,8 @@ from crossdraft.scenes.synth_estimate import clip_bytes
 from crossdraft.scenes.synth_settings import SynthSettings
 
 _MAX_DRIVES, _MAX_CLIPS = 10_000, 1_000_000  # what names of drives and clips have digits for
+#: Of all drives together: they are planned at once and stay in memory, about 4 kB each.
+_MAX_PLANNED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,20 @@ def plan_synth(
         clips_per_drive: seconds of each, beginning with the first.
 
     Raises:
-        InputError: a number out of range, or no such split.
+        InputError: a number out of range, too many clips in all, or no such split.
     """
     for value, most, where in (
         (drives, _MAX_DRIVES, "drives"), (clips_per_drive, _MAX_CLIPS, "clips-per-drive"),
     ):  # fmt: skip
         if not 1 <= value <= most:
             raise InputError(f"{value}", where=where, expected=f"from 1 to {most:,}")
+    if drives * clips_per_drive > _MAX_PLANNED:
+        raise InputError(
+            f"{drives:,} drives of {clips_per_drive:,} clips",
+            where="clips-per-drive",
+            expected=f"{_MAX_PLANNED:,} clips in all, or fewer",
+            hint="make several datasets, each with its own seed",
+        )
     if split not in get_args(Split):
         raise InputError(f"{split!r}", where="split", expected=" or ".join(get_args(Split)))
     clips = tuple(

@@ -98,12 +98,7 @@ def film(clip: SynthClip) -> tuple[list[npt.NDArray[np.uint8]], EventStream]:
         if look % (settings.events_fps // FPS) == 0 and time_us < end_us:
             images.append(picture.rgb)
     # What happens at the very end belongs to the next clip.
-    return images, _joined(parts, settings.sensor).between(start_us, end_us)
-
-
-def _joined(parts: list[EventStream], sensor: tuple[int, int]) -> EventStream:
-    x, y, t, p = (np.concatenate([getattr(part, name) for part in parts]) for name in "xytp")
-    return EventStream(x, y, t, p, *sensor)
+    return images, EventStream.joined(parts).between(start_us, end_us)
 
 
 def _write_files(clip: SynthClip) -> dict[str, Any]:

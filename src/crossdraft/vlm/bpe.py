@@ -26,6 +26,8 @@ def train_bpe(texts: Iterable[str], size: int = 1500) -> Tokenizer:
     Words are never merged with punctuation or with one another, digits stand alone. Whatever is
     encoded, `<s>` comes first unless `add_special_tokens=False`.
 
+    Each text counts once, and in whatever order they come the same is learned.
+
     Args:
         size: entries at most; texts of few words make fewer.
 
@@ -41,8 +43,7 @@ def train_bpe(texts: Iterable[str], size: int = 1500) -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=[*SPECIAL, *_BYTES], show_progress=False
     )
-    # One order whatever order the texts came in; each text counts once.
-    learned.train_from_iterator(sorted(entries), trainer)
+    learned.train_from_iterator(entries, trainer)
     model = json.loads(learned.to_str())["model"]
     if len(model["vocab"]) > size:
         raise InputError(

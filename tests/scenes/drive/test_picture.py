@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from crossdraft.base.errors import InputError
-from crossdraft.scenes.drive.picture import FOCAL, Camera
+from crossdraft.scenes.drive.layout import BEND_M
+from crossdraft.scenes.drive.picture import FOCAL, HORIZON, Camera
+from crossdraft.scenes.drive.raster import EYE_M
 from crossdraft.scenes.drive.world import (
     Agent,
+    Bend,
     Beside,
     Clip,
     Kind,
@@ -182,11 +186,49 @@ def test_what_stands_at_the_roadside_comes_nearer() -> None:
     assert areas[0] < 0.9 * areas[1] < 0.81 * areas[2]
 
 
-def test_the_next_clip_goes_on_where_the_last_one_ended() -> None:
-    clip = replace(EMPTY, road="winding road", bend="right", left="stone wall", weather="snow")
+@pytest.mark.parametrize(
+    ("left", "right"), [("stone wall", "buildings"), ("trees", "field")], ids=["planes", "things"]
+)
+def test_the_next_clip_goes_on_where_the_last_one_ended(left: Beside, right: Beside) -> None:
+    clip = replace(EMPTY, road="winding road", bend="right", left=left, right=right, weather="snow")
     after = replace(clip, number=clip.number + 1, start_m=clip.start_m + clip.speed_mps)
     seam = changed(rgb(clip, 1.0), rgb(after, 0.0), by=10).mean()
     assert seam < 0.01 < changed(rgb(clip, 0.9), rgb(after, 0.0), by=10).mean()
+
+
+def _road_column(bend: Bend) -> float:
+    """Where the middle of the grey road lies 30 m ahead, in columns right of a picture's middle."""
+    clip = replace(EMPTY, road="winding road", bend=bend, left="field", right="field")
+    drawn = rgb(clip, 0.0, (112, 112)).astype(int)
+    row = drawn[round(HORIZON * 112 + FOCAL * 112 * EYE_M / 30.0)]
+    grey = np.flatnonzero(np.ptp(row, axis=1) < 16)
+    assert len(grey) > 8, "the road is in the picture"
+    return float(grey.mean()) - 56.0
+
+
+def test_a_road_bends_to_the_side_that_its_truth_says() -> None:
+    left, straight, right = (_road_column(bend) for bend in ("left", "straight", "right"))
+    turned = FOCAL * 112 * 30.0 / (2 * BEND_M)
+    assert left == pytest.approx(straight - turned, abs=4)
+    assert right == pytest.approx(straight + turned, abs=4)
+
+
+def test_in_a_bend_the_horizon_turns_the_other_way() -> None:
+    def heights(bend: Bend, time_s: float) -> npt.NDArray[np.int64]:
+        clip = replace(EMPTY, bend=bend, left="field", right="field", speed_mps=10.0)
+        size = (112, 112)
+        hills = rgb(replace(clip, mountains=True), time_s, size)
+        sky = np.s_[: round(HORIZON * 112) - 4]
+        high: npt.NDArray[np.int64] = changed(hills, rgb(clip, time_s, size))[sky].sum(axis=0)
+        return high
+
+    moved = round(FOCAL * 112 * 10.0 * 0.5 / BEND_M)
+    turns: dict[Bend, int] = {"straight": 0, "left": moved, "right": -moved}
+    for bend, by in turns.items():
+        before, after = heights(bend, 0.0), heights(bend, 0.5)
+        steps = range(-12, 13)
+        miss = [np.abs(np.roll(before, step) - after)[12:-12].mean() for step in steps]
+        assert steps[int(np.argmin(miss))] == pytest.approx(by, abs=2)
 
 
 def test_who_drives_touches_more_pixels_than_who_stands_and_both_touch_some() -> None:

@@ -6,15 +6,15 @@ learned from pictures.
 
 from __future__ import annotations
 
-from crossdraft.scenes.drive.phrases import Phrase, said
+from crossdraft.scenes.drive.phrases import Phrase, listed, said
 from crossdraft.scenes.drive.sights import (
     Someone,
     bend,
     busier_side,
+    facing,
     lane,
     mountains,
     road,
-    some,
     thing,
     things,
 )
@@ -51,9 +51,9 @@ _AIR = {
 _SURFACE = {"clear": "dry", "rain": "wet", "snow": "snowy"}
 #: What a traffic light does, by its state.
 _LIGHT = {
-    "red": "{light} stops traffic",
-    "yellow": "{light} calls for caution",
-    "green": "{light} shows",
+    "red": "a {state} {light} stops traffic",
+    "yellow": "a {state} {light} calls for caution",
+    "green": "the {light} is {state}",
 }
 
 
@@ -119,20 +119,18 @@ def _parked(one: Someone) -> Phrase:
 
 
 def place(one: Someone) -> Phrase:
-    """Where in the picture: `close on the right`, `coming from the left far off`."""
+    """Where in the picture: `close on the right`, `coming from far off on the left`."""
     near = one.near("close", "far")
     if one.agent.motion == "crossing":
         how_far = "{near} by" if one.agent.near else "{near} off"
-        return said(f"coming from the {{side}} {how_far}", near=near, side=one.side)
+        return said(f"coming from {how_far} on the {{side}}", near=near, side=one.side)
     how_far = "{near}" if one.agent.near else "{near} off"
     at = "in" if one.agent.side == "middle" else "on"
     return said(f"{how_far} {at} the {{side}}", near=near, side=one.side)
 
 
 def setting(clip: Clip) -> Phrase:
-    """`on a snowy day`; in a tunnel `between bare walls`."""
-    if not clip.outdoors:
-        return Phrase("between bare walls")
+    """`on a snowy day`; of a clip outdoors."""
     return _of_sky(_SETTING[clip.time, clip.weather], clip)
 
 
@@ -167,51 +165,75 @@ def on_road(clip: Clip, named: Phrase | None = None) -> Phrase:
     return said(f"{where} {{road}}", road=(named or whole_road(clip)).a)
 
 
-def light(clip: Clip, called: str = "traffic light") -> Phrase:
-    """`red traffic light` or `red light`, where there is one."""
+def light(clip: Clip, template: str, called: str = "traffic light") -> Phrase:
+    """A template whose `{light}` and `{state}` are those of the traffic light there is."""
     assert clip.light is not None
     state = word("light state", clip.light.state)
-    return said("{state} {light}", state=state, light=word("traffic light", "yes", called))
+    return said(template, state=state, light=word("traffic light", "yes", called))
 
 
 def beside(clip: Clip) -> Phrase:
     """What lies beside the road, the busier side first: `trees opposite a stone wall`."""
     if clip.left == clip.right:
         return said("{them} on both sides", them=things(clip))
-    first, second = ("left", "right") if busier_side(clip) == "left" else ("right", "left")
-    return said("{one} opposite {two}", one=some(clip, first), two=some(clip, second))
+    one, two = facing(clip, busier_side(clip))
+    return said("{one} opposite {two}", one=one, two=two)
 
 
 def between(clip: Clip) -> Phrase:
     """The same in short: `between trees and a stone wall`; in a tunnel `between bare walls`."""
     if not clip.outdoors:
         return Phrase("between bare walls")
-    if clip.left == clip.right:
-        return said("between {them}", them=things(clip))
-    first, second = ("left", "right") if busier_side(clip) == "left" else ("right", "left")
-    return said("between {one} and {two}", one=some(clip, first), two=some(clip, second))
+    return said("between {them}", them=listed(facing(clip, busier_side(clip))))
+
+
+def somewhere(clip: Clip, named: Phrase | None = None, walls: bool = False) -> Phrase:
+    """`on a wet highway between trees and a field`, `in a tunnel`.
+
+    Args:
+        named: as in `on_road`.
+        walls: whether of a tunnel the walls are told too: where no other sentence does.
+    """
+    on = on_road(clip, named)
+    if not clip.outdoors and not walls:
+        return on
+    return said("{on} {between}", on=on, between=between(clip))
 
 
 def behind(clip: Clip) -> Phrase | None:
     """What else there is: a traffic light or mountains."""
     if clip.light is not None:
-        return light(clip).a
+        return light(clip, "a {state} {light}")
     return said("{m} in the background", m=mountains(clip)) if clip.mountains else None
 
 
 def goes(clip: Clip) -> Phrase:
     """What stands out of the road, in one clause: a light, a bend, mountains, else the pace."""
     if clip.light is not None:
-        return said(_LIGHT[clip.light.state], light=light(clip, "light").a)
+        return light(clip, _LIGHT[clip.light.state], "light")
     if clip.road == "crossroads":
         return said("two roads meet at the {lane}", lane=lane(clip))
     if clip.mountains:
         at = busier_side(clip)
-        return said("{m} rise behind {it}", m=mountains(clip), it=thing(clip, at).the)
+        return said("{m} rise behind {it}", m=mountains(clip), it=thing(clip, at, told=False).the)
     if clip.bend != "straight":
         return said("the road bends {side}", side=bend(clip))
     pace = word("pace", clip.pace, {"slow": "slowly", "fast": "quickly"}.get(clip.pace, 0))
     return said("the {lane} passes {pace}", pace=pace, lane=lane(clip))
+
+
+def goes_between(clip: Clip) -> Phrase:
+    """The same, and what the road lies between; of a clip outdoors."""
+    if clip.light is not None or (clip.mountains and clip.road != "crossroads"):
+        return said("{goes}, and {lies}", goes=goes(clip), lies=lies(clip))
+    return said("{goes} {between}", goes=goes(clip), between=between(clip))
+
+
+def lies(clip: Clip) -> Phrase:
+    """What the road lies between; in a tunnel how it passes, which says more."""
+    if not clip.outdoors:
+        return goes(clip)
+    return said("the {lane} lies {between}", lane=lane(clip), between=between(clip))
 
 
 def closing(clip: Clip) -> Phrase:

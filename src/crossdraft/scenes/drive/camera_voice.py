@@ -18,14 +18,17 @@ from crossdraft.scenes.drive.camera_parts import (
     closing,
     doing,
     goes,
+    goes_between,
+    lies,
     on_road,
     place,
     setting,
+    somewhere,
     who,
     whole_road,
 )
 from crossdraft.scenes.drive.phrases import Phrase, answer, listed, said
-from crossdraft.scenes.drive.sights import Someone, busier_side, everyone, lane, road, sides
+from crossdraft.scenes.drive.sights import Someone, busier_side, everyone, road, sides
 from crossdraft.scenes.drive.world import Clip
 
 
@@ -46,9 +49,9 @@ def _key_elements(clip: Clip) -> Answer:
 
 
 def _surroundings(clip: Clip, most: int) -> list[Phrase]:
-    """What is beside and behind the road; what stands out comes first."""
+    """What is beside and behind the road, outdoors; what stands out comes first."""
     if not clip.outdoors:
-        return [Phrase("bare walls")]
+        return []
     more = behind(clip)
     return [*([more] if more else []), beside(clip)][:most]
 
@@ -72,14 +75,10 @@ def _acts(clip: Clip) -> Phrase:
 
 def _elaborated(clip: Clip) -> Answer:
     """Where and when first."""
-    where = said(
-        "the scene is set {on} {between}"
-        if clip.pace == "fast"
-        else "the scene takes place {on} {between}",
-        on=on_road(clip),
-        between=between(clip),
-    )
-    return answer(where, _acts(clip), *([] if len(clip.agents) > 1 else [closing(clip)]))
+    alone = len(clip.agents) < 2
+    verb = "is set" if clip.pace == "fast" else "takes place"
+    where = said(f"the scene {verb} {{somewhere}}", somewhere=somewhere(clip, walls=not alone))
+    return answer(where, _acts(clip), *([closing(clip)] if alone else []))
 
 
 def _about(clip: Clip) -> Answer:
@@ -87,23 +86,16 @@ def _about(clip: Clip) -> Answer:
     them = everyone(clip)
     plain = on_road(clip, road(clip))
     if not them:
-        first = said(
-            "this scene is about an empty {road} {between}", road=road(clip), between=between(clip)
-        )
+        first = said("this scene is about an empty {road}", road=road(clip))
+        if clip.outdoors:
+            first = said("{first} {between}", first=first, between=between(clip))
         return answer(first, closing(clip))
     first = said(
         "this scene is about {who} {doing} {on}", who=who(them[0]).a, doing=doing(them[0]), on=plain
     )
     if len(them) > 1:
         return answer(first, _one_and_air(them[1], who(them[1]).a))
-    return answer(first, said("{lies}, and {air}", lies=_lies(clip), air=air(clip)))
-
-
-def _lies(clip: Clip) -> Phrase:
-    """What the road lies between; in a tunnel how it passes, which says more."""
-    if not clip.outdoors:
-        return goes(clip)
-    return said("the {lane} lies {between}", lane=lane(clip), between=between(clip))
+    return answer(first, said("{lies}, and {air}", lies=lies(clip), air=air(clip)))
 
 
 def _layout(clip: Clip) -> Answer:
@@ -128,10 +120,7 @@ def _vehicles(clip: Clip) -> Answer:
 
 
 def _no_vehicles(clip: Clip) -> Answer:
-    first = said(
-        "there are no vehicles {on} {between}", on=on_road(clip), between=between(clip)
-    )  # fmt: skip
-    return answer(first, closing(clip))
+    return answer(said("there are no vehicles {at}", at=somewhere(clip)), closing(clip))
 
 
 def _positions(clip: Clip) -> Answer:
@@ -140,12 +129,8 @@ def _positions(clip: Clip) -> Answer:
     if not them:
         return _no_vehicles(clip)
     placed = [said("{who} {place}", who=who(one).a, place=place(one)) for one in them]
-    where = said(
-        "{they} {on} {between}",
-        they="both are" if len(them) > 1 else said("the {who} is", who=them[0].kind),
-        on=on_road(clip),
-        between=between(clip),
-    )
+    they = "both are" if len(them) > 1 else said("the {who} is", who=them[0].kind)
+    where = said("{they} {somewhere}", they=they, somewhere=somewhere(clip, walls=True))
     first = said("the scene shows {all}", all=listed(placed))
     return answer(first, where, goes(clip))
 
@@ -153,13 +138,15 @@ def _positions(clip: Clip) -> Answer:
 def _going_on(clip: Clip) -> Answer:
     """What seems to happen, where and when, in one sentence."""
     unsure = "it looks like" if clip.outdoors and clip.time != "day" else "it seems that"
-    first = said(
-        f"{unsure} {{acts}} {{on}} {{setting}}",
-        acts=_acts(clip) if clip.agents else "nobody is",
-        on=on_road(clip, road(clip)),
-        setting=setting(clip) if clip.outdoors else between(clip),
-    )
-    return answer(first, *([] if len(clip.agents) > 1 else [closing(clip)]))
+    alone = len(clip.agents) < 2
+    where = somewhere(clip, walls=not alone)
+    if clip.outdoors:
+        where = said("{on} {setting}", on=on_road(clip, road(clip)), setting=setting(clip))
+    acts = _acts(clip) if clip.agents else "there is nobody"
+    first = said(f"{unsure} {{acts}} {{where}}", acts=acts, where=where)
+    if not alone:
+        return answer(first)
+    return answer(first, goes_between(clip) if clip.outdoors else closing(clip))
 
 
 def _present(clip: Clip) -> Answer:
@@ -167,9 +154,12 @@ def _present(clip: Clip) -> Answer:
     them = everyone(clip)
     items = [who(one).a for one in them]
     where = whole_road(clip).a
+    if not clip.outdoors and not them:
+        where = said("an empty {road}", road=road(clip))
     items = [*items, where] if clip.pace == "fast" else [where, *items]
     items += _surroundings(clip, 2)
-    opening = "the elements present are" if clip.pace == "fast" else "the scene contains"
+    several = clip.pace == "fast" and len(items) > 1
+    opening = "the elements present are" if several else "the scene contains"
     first = said(f"{opening} {{items}}", items=listed(items))
     if not them:
         return answer(first, closing(clip))
@@ -179,10 +169,10 @@ def _present(clip: Clip) -> Answer:
 def _happening(clip: Clip) -> Answer:
     """What everyone does; of one alone also where."""
     if not clip.agents:
-        around = between(clip)
+        empty = said("there is nobody {on}", on=on_road(clip))
         if clip.outdoors:
-            around = said("with {sides}", sides=sides(clip, busier_side(clip)))
-        empty = said("nobody is {on} {around}", on=on_road(clip), around=around)
+            them = sides(clip, busier_side(clip))
+            empty = said("{empty} with {sides}", empty=empty, sides=them)
         return answer(empty, closing(clip))
     acts = _acts(clip)
     if len(clip.agents) == 1:
@@ -198,7 +188,7 @@ def _described(clip: Clip) -> Answer:
     first = said("{where}, {acts}", where=where, acts=_acts(clip))
     if len(clip.agents) > 1:
         return answer(first, goes(clip))
-    return answer(first, *([_lies(clip), goes(clip)] if clip.outdoors else [closing(clip)]))
+    return answer(first, *([lies(clip), goes(clip)] if clip.outdoors else [closing(clip)]))
 
 
 #: How each of the default questions is answered, in their order.

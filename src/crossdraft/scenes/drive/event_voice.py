@@ -24,15 +24,21 @@ from crossdraft.scenes.drive.words import word
 from crossdraft.scenes.drive.world import Clip
 
 
-def doing(one: Someone) -> Phrase:
-    """`driving ahead of the viewer`, `parked on the right side of the road`."""
+def doing(one: Someone, placed: bool = False) -> Phrase:
+    """`driving ahead of the viewer`, `parked on the right side of the road`.
+
+    Args:
+        placed: whether the viewer has been spoken of just before.
+    """
     two_wheels = one.agent.kind in ("motorcycle", "bicycle")
     if one.agent.motion == "ahead":
         verb = "riding" if two_wheels else "driving"
-        return said(f"{verb} {{ahead}} of the viewer", ahead=one.motion("ahead"))
+        of = "" if placed else " of the viewer"
+        return said(f"{verb} {{ahead}}{of}", ahead=one.motion("ahead"))
     if one.agent.motion == "oncoming":
         verb = "riding" if two_wheels else "moving"
-        return said(f"{verb} {{towards}} the viewer", towards=one.motion("towards"))
+        whom = "it" if placed else "the viewer"
+        return said(f"{verb} {{towards}} {whom}", towards=one.motion("towards"))
     if one.agent.motion == "crossing":
         crossing = one.motion("crossing")
         return said("{crossing} from the {side} side", crossing=crossing, side=one.side)
@@ -108,22 +114,26 @@ def _first_on_road(clip: Clip, opening: str) -> Phrase:
     """The most prominent one on the road, or the road alone."""
     them = everyone(clip)
     if not them:
-        return said(f"{opening} an empty road, {{road}}", road=road(clip).a)
+        return said(f"{opening} an empty {{road}}", road=road(clip))
     who = said("{who} {on}", who=them[0].kind.a, on=_on_road(clip))
     return said(f"{opening} {{who}}, {{doing}}", who=who, doing=doing(them[0]))
 
 
 def _items(clip: Clip) -> Phrase:
     """Everything by name."""
-    items = [one.kind.a for one in everyone(clip)]
+    them = sides(clip, busier_side(clip)) if clip.outdoors else Phrase("walls on both sides")
     where = road(clip).a
-    items = [*items, where] if items and clip.agents[0].near else [where, *items]
-    items.append(sides(clip, busier_side(clip)) if clip.outdoors else Phrase("walls on both sides"))
-    return listed(items)
+    if not clip.agents:
+        return said("{road} with {sides}", road=where, sides=them)
+    items = [one.kind.a for one in everyone(clip)]
+    items = [*items, where] if clip.agents[0].near else [where, *items]
+    return listed([*items, them])
 
 
 def _key_elements(clip: Clip) -> Answer:
     rest = _there_is(clip)[1:] or _behind(clip)
+    if not clip.agents and not rest:
+        rest = [_moves(clip)]
     return answer(_first_on_road(clip, "in the scene, there is"), *rest, _lies(clip))
 
 
@@ -186,7 +196,12 @@ def _positions(clip: Clip) -> Answer:
     if not clip.agents:
         return answer(_there_is(clip)[0], _lies(clip), _moves(clip))
     places = [
-        said("{who} is {place}, {doing}", who=one.kind.a, place=_place(one), doing=doing(one))
+        said(
+            "{who} is {place}, {doing}",
+            who=one.kind.a,
+            place=_place(one),
+            doing=doing(one, placed=True),
+        )
         for one in everyone(clip)
     ]
     return answer(

@@ -47,9 +47,12 @@ class Someone:
 
     @property
     def beside(self) -> Phrase:
-        """What lies on their side of the road, `the` before it: `the trees`."""
+        """What lies on their side of the road, `the` before it: `the trees`.
+
+        One who is near stands close to it, of one who is far the side is told too.
+        """
         at = "left" if self.agent.side == "left" else "right"
-        return thing(self.clip, at).the
+        return thing(self.clip, at, told=not self.agent.near).the
 
     @property
     def is_person(self) -> bool:
@@ -75,23 +78,49 @@ def lane(clip: Clip) -> Phrase:
     return road(clip, {"city street": "street", "crossroads": "intersection"}.get(clip.road, 0))
 
 
-def thing(clip: Clip, at: str) -> Phrase:
-    """What lies on one side of the road, without an article: `trees`, `stone wall`."""
-    value: Beside = clip.left if at == "left" else clip.right
-    return word(at, value)
+def thing(clip: Clip, at: str, told: bool = True) -> Phrase:
+    """What lies on one side of the road, without an article: `trees`, `stone wall`.
+
+    Args:
+        told: whether the words around it tell on which side.
+    """
+    return word(at if told else "beside", _beside(clip, at))
+
+
+def _beside(clip: Clip, at: str) -> Beside:
+    return clip.left if at == "left" else clip.right
 
 
 def things(clip: Clip) -> Phrase:
     """What lies on both sides, the same on both: `trees`, `stone walls`."""
-    plain = WORDS["left"][clip.left]
-    plural = plain[0] if clip.left in ("trees", "buildings") else plain[1]
-    return named(plural, ("left", clip.left), ("right", clip.right))
+    return named(_plural(clip.left), ("left", clip.left), ("right", clip.right))
 
 
-def some(clip: Clip, at: str) -> Phrase:
-    """What lies on one side, with its article: `trees`, `a stone wall`, `an open field`."""
-    found = thing(clip, at)
-    value = clip.left if at == "left" else clip.right
+def _plural(value: Beside) -> str:
+    plain = WORDS["beside"][value]
+    return plain[0] if value in ("trees", "buildings") else plain[1]
+
+
+def facing(clip: Clip, first: str) -> tuple[Phrase, ...]:
+    """What lies on both sides, without saying which side: `trees`, `a stone wall`; or, the same
+    on both, `stone walls`.
+
+    Args:
+        first: the side that is named first.
+    """
+    if clip.left == clip.right:
+        return (named(_plural(clip.left), ("beside", clip.left)),)
+    other = "right" if first == "left" else "left"
+    return some(clip, first, told=False), some(clip, other, told=False)
+
+
+def some(clip: Clip, at: str, told: bool = True) -> Phrase:
+    """What lies on one side, with its article: `trees`, `a stone wall`, `an open field`.
+
+    Args:
+        told: as in `thing`.
+    """
+    found, value = thing(clip, at, told), _beside(clip, at)
     if value in ("trees", "buildings"):
         return found
     return said("an open {it}", it=found) if value == "field" else found.a

@@ -1,50 +1,52 @@
-"""The words by which the voices name each attribute of a clip, value by value.
+"""The words by which the voices name each attribute of a clip, and how to find them in a text.
 
-The only place: phrases take their naming words from here, and so can whoever looks for them in free
-text. A word that has other uses too stands with a note on what is around it in the voices' answers.
+The only place: phrases take their naming words from here, and `named_in` finds them again, a word
+that has other uses too in its own surroundings alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import cache
 
 from crossdraft.scenes.drive.phrases import Phrase, named
 
 _PAINTS = ("red", "blue", "green", "orange", "purple", "gray")
 _KINDS: Mapping[str, tuple[str, ...]] = {
-    "car": ("car", "cars"),
-    "truck": ("truck", "trucks"),
-    "bus": ("bus", "buses"),
-    "motorcycle": ("motorcycle", "motorcycles"),
-    "bicycle": ("bicycle", "bicycles"),
+    "car": ("car",),
+    "truck": ("truck",),
+    "bus": ("bus",),
+    "motorcycle": ("motorcycle",),
+    "bicycle": ("bicycle",),
     "person": ("person", "pedestrian"),
 }
 _MOTIONS: Mapping[str, tuple[str, ...]] = {
     "ahead": ("ahead",),
-    "oncoming": ("towards", "approaching", "oncoming"),
+    "oncoming": ("towards", "approaching"),
     "crossing": ("crossing", "across"),
     "parked": ("parked", "standing"),
 }
 _SIDES: Mapping[str, tuple[str, ...]] = {
     "left": ("left",),
-    "middle": ("middle", "center"),
+    "middle": ("middle",),
     "right": ("right",),
 }
 _NEAR: Mapping[str, tuple[str, ...]] = {
     "yes": ("close", "just"),
-    "no": ("far", "afar", "distance"),
+    "no": ("far", "afar"),
 }
 _BESIDE: Mapping[str, tuple[str, ...]] = {
-    "trees": ("trees", "tree"),
-    "buildings": ("buildings", "building"),
+    "trees": ("trees",),
+    "buildings": ("buildings",),
     "stone wall": ("stone wall", "stone walls"),
     "guard rail": ("guard rail", "guard rails"),
     "field": ("field", "fields"),
 }
 
 #: Attribute -> value -> words that name it, the plainest first. `yes` alone is named of attributes
-#: that are yes or no, but for `near`. A paint stands before a kind or before `jacket`, the state of
-#: a light before `light` or `traffic light`.
+#: that are yes or no, but for `near`; a straight road is not named so. `beside` is what lies on one
+#: side of the road where the words do not tell on which.
 WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "road": {
         "winding road": ("winding road", "curvy road"),
@@ -53,15 +55,16 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "city street": ("city street", "street"),
         "crossroads": ("crossroads", "intersection"),
     },
-    "bend": {"left": ("left",), "right": ("right",), "straight": ("straight",)},
+    "bend": {"left": ("left",), "right": ("right",)},
     "pace": {
-        "standing": ("stopped", "waiting", "waits"),
-        "slow": ("slowly", "slow"),
-        "fast": ("quickly", "fast"),
+        "standing": ("stopped", "waiting"),
+        "slow": ("slowly",),
+        "fast": ("quickly",),
     },
     "left": _BESIDE,
     "right": _BESIDE,
-    "mountains": {"yes": ("mountains", "mountain")},
+    "beside": _BESIDE,
+    "mountains": {"yes": ("mountains",)},
     "traffic light": {"yes": ("traffic light", "light")},
     "vehicle": _KINDS,
     "motion": _MOTIONS,
@@ -72,9 +75,9 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "second side": _SIDES,
     "second near": _NEAR,
     "time": {
-        "day": ("day", "daylight", "daytime"),
+        "day": ("day", "daylight"),
         "dusk": ("dusk", "sunset", "evening"),
-        "night": ("night", "dark", "darkness"),
+        "night": ("night", "dark"),
     },
     "weather": {
         "clear": ("clear", "dry"),
@@ -85,6 +88,53 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "colour": {paint: (paint,) for paint in _PAINTS},
     "second colour": {paint: (paint,) for paint in _PAINTS},
 }
+
+_WITH_KIND = "|".join(sorted({text for texts in _KINDS.values() for text in texts} | {"jacket"}))
+#: Where a word of an attribute counts, `{}` being the word; of attributes not listed, anywhere.
+#: `left` and `right` as a side, as a bend and as where trees stand are told apart here.
+_AROUND: Mapping[str, tuple[str, ...]] = {
+    "bend": ("(?:bends|turns to the) {}",),
+    "left": ("{} on both sides", "{} on the left", "on the left by the {}"),
+    "right": ("{} on both sides", "{} on the right", "on the right by the {}"),
+    "side": ("(?:from|in) the {}", "(?:close|close by|off|parked|standing) on the {}"),
+    "light state": ("{} (?:traffic )?light", "light is {}"),
+    "colour": (f"{{}} (?:{_WITH_KIND})",),
+}
+
+
+def named_in(text: str) -> dict[str, set[str]]:
+    """Which values of which attributes a text names, in the wording of the voices.
+
+    Free text does not tell of which of two road users a word speaks: their attributes stand under
+    `vehicle`, `motion`, `side`, `near` and `colour`, for each all that are named, and `second ...`
+    never. Under `beside` stands whatever is named beside the road, on either side. What no words
+    say is not found: a straight road, that there are no mountains, a pace that only a verb
+    (`speeding`) hints at.
+
+    Returns:
+        Attribute -> values, attributes of which nothing is named left out.
+    """
+    found = {
+        attribute: {value for value, pattern in patterns.items() if pattern.search(text)}
+        for attribute, patterns in _patterns().items()
+    }
+    return {attribute: values for attribute, values in found.items() if values}
+
+
+@cache
+def _patterns() -> dict[str, dict[str, re.Pattern[str]]]:
+    """By attribute and value what finds the value named."""
+    return {
+        attribute: {value: _pattern(attribute, texts) for value, texts in values.items()}
+        for attribute, values in WORDS.items()
+        if not attribute.startswith("second ")
+    }
+
+
+def _pattern(attribute: str, texts: tuple[str, ...]) -> re.Pattern[str]:
+    either = f"(?:{'|'.join(map(re.escape, texts))})"
+    around = (place.format(either) for place in _AROUND.get(attribute, ("{}",)))
+    return re.compile("|".join(rf"\b{place}\b" for place in around), re.IGNORECASE)
 
 
 def word(attribute: str, value: str, choice: str | int = 0) -> Phrase:
