@@ -18,7 +18,7 @@ from crossdraft.scenes.drive.plan import plan_drive
 from crossdraft.scenes.drive.traffic import Split
 from crossdraft.scenes.drive.voices import answers
 from crossdraft.scenes.manifest import to_record, write_manifest
-from crossdraft.scenes.scene import Scene
+from crossdraft.scenes.scene import SIMULATED, Scene
 from crossdraft.vlm.bpe import train_bpe
 
 
@@ -32,7 +32,7 @@ def write_drive(folder: Path, drives: Mapping[Split, int], clips: int = 4) -> Pa
         for clip in plan_drive(0, split, number, clips)
     ]
     records = [
-        to_record(Scene(c.drive, c.number, folder, split=split, truth=c.to_truth()))
+        to_record(Scene(c.drive, c.number, folder, split=split, simulated=True, truth=c.to_truth()))
         for split, c in planned
     ]
     write_manifest(folder, records, {})
@@ -49,6 +49,11 @@ def test_a_drive_is_split_as_its_manifest_says(tmp_path: Path) -> None:
     assert all(one.pair.target_tokens[-1] == 2 for one in part.test)
     assert source.vocabulary is not None
     assert source.vocabulary <= 1500
+
+
+def test_answers_about_simulated_scenes_say_so(tmp_path: Path) -> None:
+    source = read_source(write_drive(tmp_path / "made", {"train": 2, "test": 1}), Options())
+    assert source.notes == (SIMULATED,)
 
 
 def test_camera_tokens_are_those_that_touch_a_camera_only_mark(tmp_path: Path) -> None:

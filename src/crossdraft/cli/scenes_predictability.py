@@ -68,7 +68,7 @@ def predictability(
             payload, notes = measured(source.parts, seed, sink)
             about = {"name": path.resolve().name, "voice": voice, "split": source.split}
             columns.append({**about, "vocabulary": source.vocabulary, **payload})
-            warnings += [f"{path.resolve().name}: {note}" for note in notes]
+            warnings += [f"{path.resolve().name}: {note}" for note in (*source.notes, *notes)]
             files += source.files
     config = {
         "sources": [str(path) for path in sources], "voice": voice, "vocabulary": vocabulary,

@@ -20,7 +20,7 @@ from crossdraft.pairs.split import folds
 from crossdraft.scenes.answers import ANSWERS, Answer, SceneAnswers, Voice, read_answers
 from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.manifest import MANIFEST
-from crossdraft.scenes.scene import Scene
+from crossdraft.scenes.scene import Scene, warnings_about
 from crossdraft.vlm.bpe import END_ID, train_bpe
 
 
@@ -62,12 +62,14 @@ class Source:
         split: how train and test were told apart, in words.
         vocabulary: entries of the vocabulary, None where the tokens were recorded.
         files: what was read.
+        notes: what a reader of the numbers must know about the scenes.
     """
 
     parts: tuple[Part, ...]
     split: str
     vocabulary: int | None
     files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_source(path: Path, options: Options) -> Source:
@@ -110,6 +112,7 @@ def _recorded_one(pair: Pair, options: Options) -> Spoken:
 
 def _dataset(path: Path, options: Options) -> Source:
     scenes = {scene.id: scene for scene in SceneDataset.open(path)}
+    notes = tuple(warnings_about(*scenes.values()))
     entries = list(_checked(read_answers(path), scenes, options.voice, path / ANSWERS))
     train_drives = {s.drive for s in scenes.values() if s.split == "train"}
     test_drives = {s.drive for s in scenes.values() if s.split == "test"}
@@ -131,10 +134,10 @@ def _dataset(path: Path, options: Options) -> Source:
     size = tokenizer.get_vocab_size()
     if divided:
         part = Part(*(tuple(map(spoken, spoken_of[split])) for split in ("train", "test")))
-        return Source((part,), "train and test drives of the manifest", size, files)
+        return Source((part,), "train and test drives of the manifest", size, files, notes)
     made = [spoken(entry) for entry in entries]
     parts, split = _folded({one.pair.key: one for one in made}, options)
-    return Source(parts, f"{split}, one vocabulary for all", size, files)
+    return Source(parts, f"{split}, one vocabulary for all", size, files, notes)
 
 
 def _checked(
