@@ -133,7 +133,7 @@ def test_single_clip_is_evaluated_with_warnings(tmp_path: Path) -> None:
         EvaluateConfig.parse(pairs=save(tmp_path / "one.jsonl", one), train_pairs=train)
     )
     assert outcome.payload["drafters"]["suffix"]["tau"]["low"] is None
-    assert any("rest on 1 blocks" in warning for warning in outcome.warnings)
+    assert any("rest on 1 block" in warning for warning in outcome.warnings)
     assert any("no other clip to be shuffled with" in warning for warning in outcome.warnings)
 
 

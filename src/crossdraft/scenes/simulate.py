@@ -18,6 +18,7 @@ import numpy.typing as npt
 from crossdraft.base.errors import InputError
 from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.simulate_kernel import SIDE_BITS, TIME_BITS, Keys, Levels, step, unpack
+from crossdraft.scenes.srgb import BLUE, GREEN, RED, light_of_code
 
 Light = npt.NDArray[np.floating[Any]]
 
@@ -31,8 +32,6 @@ _MAX_TIME_US = 1 << 60
 #: That a step has room for, unless told otherwise: 13 bytes each when they are reported, and 16
 #: more while the step is sorted, so under 3 GB.
 MOST_EVENTS = 100_000_000
-#: Y of Rec. 709, whose primaries sRGB shares.
-_REC709 = (0.2126, 0.7152, 0.0722)
 
 
 @dataclass(frozen=True)
@@ -248,14 +247,11 @@ def luminance(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return light
 
 
-def _linear_codes() -> npt.NDArray[np.float64]:
-    """Linear light of every 8-bit code of sRGB (IEC 61966-2-1), float64 [256]."""
-    code = np.arange(256) / 255
-    return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-
-
 #: Share of each code of red, green and blue in the luminance.
-_TABLES = tuple((weight * _linear_codes()).astype(np.float32) for weight in _REC709)
+_TABLES = tuple(
+    np.array([weight * light_of_code(code) for code in range(256)], np.float32)
+    for weight in (RED, GREEN, BLUE)
+)
 
 
 def _check(name: str, value: float, least: float, most: float) -> None:

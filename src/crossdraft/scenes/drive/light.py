@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crossdraft.scenes.drive.world import Clip, Colour, LightState, TimeOfDay, Weather
+from crossdraft.scenes.srgb import BLUE, GREEN, RED, light_of_code
 
 RGB = tuple[float, float, float]
 #: Red, green, blue and what the event sensor sees.
@@ -17,15 +18,13 @@ Surface = tuple[float, float, float, float]
 
 
 def linear(red: float, green: float, blue: float) -> RGB:
-    """Linear light of an 8-bit sRGB colour (IEC 61966-2-1)."""
-    parts = [part / 255 for part in (red, green, blue)]
-    r, g, b = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-    return r, g, b
+    """Linear light of an 8-bit sRGB colour."""
+    return light_of_code(red), light_of_code(green), light_of_code(blue)
 
 
 def luminance(colour: RGB) -> float:
     """Rec. 709 luminance of linear light."""
-    return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
+    return RED * colour[0] + GREEN * colour[1] + BLUE * colour[2]
 
 
 def surface(red: float, green: float, blue: float) -> Surface:

@@ -17,13 +17,14 @@ import numpy.typing as npt
 from crossdraft.base.errors import InputError
 from crossdraft.scenes.drive.ground import backdrop
 from crossdraft.scenes.drive.layout import air_of, layout_of, world_of
-from crossdraft.scenes.drive.light import light_of, linear
+from crossdraft.scenes.drive.light import light_of
 from crossdraft.scenes.drive.mesh import joined
 from crossdraft.scenes.drive.raster import Canvas, View, develop, draw
 from crossdraft.scenes.drive.roadside import roadside
 from crossdraft.scenes.drive.vehicles import agent_polygons
 from crossdraft.scenes.drive.weather import Fall
 from crossdraft.scenes.drive.world import CLIP_S, Clip
+from crossdraft.scenes.srgb import light_of_code
 
 SMALLEST, LARGEST = 32, 256
 #: Focal length in widths, and where the horizon lies in heights.
@@ -33,7 +34,7 @@ _STEPS = 8192
 
 def _codes() -> npt.NDArray[np.uint8]:
     """The sRGB code of linear light in even steps; counted up, so that no rounding can differ."""
-    bounds = [linear(code + 0.5, 0.0, 0.0)[0] for code in range(255)]
+    bounds = [light_of_code(code + 0.5) for code in range(255)]
     return np.searchsorted(bounds, np.linspace(0.0, 1.0, _STEPS)).astype(np.uint8)
 
 

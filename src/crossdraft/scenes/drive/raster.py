@@ -14,6 +14,7 @@ import numpy.typing as npt
 from numba import njit
 
 from crossdraft.scenes.drive.mesh import Polygons
+from crossdraft.scenes.srgb import BLUE, GREEN, RED
 
 #: Where the sample of each quarter row lies within its pixel.
 ACROSS = np.array([0.375, 0.875, 0.125, 0.625])
@@ -156,7 +157,7 @@ def _put(x: float, y: float, z: float, place: Any, step: float, curve: float, co
 @njit(cache=True, nogil=True, error_model="numpy")
 def bright(red: float, green: float, blue: float) -> float:
     """Rec. 709 luminance of linear light."""
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return RED * red + GREEN * green + BLUE * blue
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
