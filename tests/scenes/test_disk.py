@@ -55,9 +55,9 @@ def test_room_is_looked_for_where_the_folder_will_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert disk.free_bytes(tmp_path / "not" / "yet" / "there") > 0
-    disk.check_room(tmp_path / "new", 1)
+    disk.check_room(tmp_path / "new", 1, "take less")
     with pytest.raises(InputError, match="1e\\+06 TB are needed"):
-        disk.check_room(tmp_path / "new", 10**18)
+        disk.check_room(tmp_path / "new", 10**18, "take less")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ def run_cut(
     began_ms = now_ms()
     todo = pending(plan)
     if not force:
-        check_room(plan.out, sum(clip.size_bytes for clip in todo))
+        needed = sum(clip.size_bytes for clip in todo)
+        check_room(plan.out, needed, "cut less (--sequences, --max-clips, --no-video)")
     report = making.make_clips(
         plan.out, _folders(plan), cut_clip, CutReport(),
         workers=workers, progress=progress, close=close_recording,

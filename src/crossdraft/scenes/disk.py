@@ -64,8 +64,12 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def check_room(folder: Path, needed: int) -> None:
+def check_room(folder: Path, needed: int, less: str) -> None:
     """Refuse work that would fill the disk.
+
+    Args:
+        needed: bytes.
+        less: how to need fewer, for the error.
 
     Raises:
         InputError: less room than needed.
@@ -76,8 +80,7 @@ def check_room(folder: Path, needed: int) -> None:
             f"{format_bytes(needed)} are needed, {format_bytes(free)} are free",
             where=folder,
             expected="room for all clips",
-            hint="name another disk with --out, cut less (--sequences, --max-clips, --no-video), "
-            "or --force to try",
+            hint=f"name another disk with --out, {less}, or --force to try",
         )
 
 

@@ -129,22 +129,11 @@ def run_synth(
     """
     todo = pending(plan)
     if not force:
-        _check_room(plan.folder, len(todo) * clip_bytes(plan.settings))
+        needed = len(todo) * clip_bytes(plan.settings)
+        check_room(plan.folder, needed, "make fewer or smaller clips")
     return making.make_clips(
         plan.folder, [plan], make_clip, making.Report(), workers=workers, progress=progress
     )
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    try:
-        check_room(folder, needed)
-    except InputError as error:
-        raise InputError(
-            error.found,
-            where=error.where,
-            expected=error.expected,
-            hint="name another disk with --out, make fewer or smaller clips, or --force to try",
-        ) from None
 
 
 def _plain(value: Mapping[str, Any]) -> Any:

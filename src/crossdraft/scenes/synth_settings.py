@@ -14,8 +14,8 @@ _FORMAT = "crossdraft-synth/1"
 
 #: Images per second of the video.
 FPS = 20
-#: Higher than the simulator's own, which makes 2.4 times the events and files to match. At 0.3
-#: those of 50 ms still touch 11 % of the pixels on average (3 to 24 %), and shapes are plain.
+#: Higher than the simulator's own, which makes more events and files to match; shapes are still
+#: plain. What it comes to is in docs/drive.md.
 THRESHOLD = 0.3
 _SIZES, _MAX_EVENTS_FPS = (32, 256), 1000
 
