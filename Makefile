@@ -5,8 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PAIRS  ?= ../shared/real/extraction_1s.json.gz
 EVENTS ?= ../shared/real/events/*.npy
+WORLD  ?= world
 
-.PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens clean
+.PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens bench-gpu bench-embedded clean
 
 setup: $(VENV)/.ready
 
@@ -60,6 +61,13 @@ bench-eventgpt: setup
 bench-decoding: setup
 	$(BIN)/python benchmarks/decode_loop.py --json benchmarks/results/decode_loop.json \
 	  --profile benchmarks/results/decode_loop.txt
+
+# On a machine with a GPU; about five minutes.
+bench-gpu:
+	PYTHONPATH=src $(PYTHON) benchmarks/gpu_7b.py --save
+
+bench-embedded: setup
+	$(BIN)/python benchmarks/embedded_clock.py --scenes "$(WORLD)" --json benchmarks/results/embedded_clock.json
 
 # Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-tokens: setup

@@ -30,7 +30,8 @@ QUESTION = "What is in this scene?"
 def test_real_events_become_the_official_tokens(file: str, sample: str, tmp_path: Path) -> None:
     ids = ",".join(map(str, meta()["input_ids"][sample]))
     done = crossdraft(
-        *("generate", "--answer-with", "drafter", "--scene", str(EVENTS / file)),
+        *("generate", "--pair", "eventgpt-videollava", "--answer-with", "drafter"),
+        *("--scene", str(EVENTS / file)),
         *("--prompt-ids", ids),
         *("--set", f"drafter.model={KIT / 'checkpoint'}", "--set", "drafter.dtype=float32"),
         *("--max-new-tokens", "16"),

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.yaml_file import yaml_text
+from crossdraft.vlm import shipped
 from crossdraft.vlm.model_spec import ROLES, TEMPLATES, keys_of
-from crossdraft.vlm.pair import ModelPair, shipped_pairs
+from crossdraft.vlm.pair import ModelPair
 
 WHOLE = """
 name: small
@@ -33,8 +34,8 @@ def read(folder: Path, text: str = WHOLE) -> ModelPair:
     return ModelPair.find(str(path))
 
 
-def test_the_shipped_pair() -> None:
-    assert shipped_pairs() == ("eventgpt-videollava",)
+def test_the_shipped_pairs() -> None:
+    assert shipped.shipped_pairs() == ("embedded", "eventgpt-videollava")
     pair = ModelPair.find("eventgpt-videollava")
     assert (pair.name, pair.load) == ("eventgpt-videollava", "together")
     assert pair.target.model == "LanguageBind/Video-LLaVA-7B-hf"
@@ -43,6 +44,37 @@ def test_the_shipped_pair() -> None:
         "template": "official", "frames": 5, "window": "last:50ms", "canvas": "sensor",
         "overlap": "last", "keep": "all",
     }  # fmt: skip
+
+
+def test_the_embedded_pair_lies_in_the_package_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "embedded" / "target").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    pair = ModelPair.find("embedded")
+    assert (pair.name, pair.load, pair.target.frames) == ("embedded", "together", 8)
+    assert [pair.spec(role).dtype for role in ROLES] == ["float32", "float32"]
+    assert [pair.spec(role).device for role in ROLES] == ["auto", "auto"]
+    assert (pair.drafter.frames, pair.drafter.window) == (5, "spread:50ms")
+    for role in ROLES:
+        assert Path(pair.spec(role).model) == shipped.FOLDER / "embedded" / role
+    assert ModelPair.find("embedded", ["target.model=./x"]).target.model == "./x"
+
+
+def test_a_model_that_should_have_come_with_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in shipped.FOLDER.glob("*.yaml"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    for text in ("embedded", str(tmp_path / "embedded.yaml")):
+        pair = ModelPair.find(text)
+        with pytest.raises(InputError, match="comes with crossdraft, and is not in") as caught:
+            pair.target.place("target")
+        assert str(caught.value.where) == f"target.model: {tmp_path / 'embedded' / 'target'}"
+        assert "--set target.model=FOLDER" in str(caught.value.hint)
+    (tmp_path / "embedded" / "target").mkdir(parents=True)
+    assert pair.target.place("target") == tmp_path / "embedded" / "target"
 
 
 def test_what_is_not_said_is_left_open(tmp_path: Path) -> None:
@@ -89,7 +121,7 @@ def test_a_file_goes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.M
         ("absent.yaml", "no such file, and no shipped pair of this name"),
         (".", "this is a folder"),
         ("", "--pair: this is a folder"),
-        ("~nobody-of-this-name/a.yaml", "one of eventgpt-videollava"),
+        ("~nobody-of-this-name/a.yaml", "one of embedded, eventgpt-videollava"),
     ],
 )
 def test_pairs_that_are_not_there(text: str, said: str) -> None:

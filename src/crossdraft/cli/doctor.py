@@ -12,7 +12,7 @@ import typer
 
 from crossdraft.base.errors import InputError
 from crossdraft.cli.json_out import print_json
-from crossdraft.cli.options import Pair, SceneOrMadeUp, Sensor, Set, scene_of
+from crossdraft.cli.options import PairOrDefault, SceneOrMadeUp, Sensor, Set, pair_of, scene_of
 
 if TYPE_CHECKING:
     from crossdraft.bench.checks.check import Check
@@ -22,7 +22,7 @@ _MARGIN = 31
 
 
 def doctor(
-    pair: Pair = "eventgpt-videollava",
+    pair: PairOrDefault = None,
     overrides: Set = None,
     scene: SceneOrMadeUp = None,
     sensor: Sensor = None,
@@ -55,11 +55,22 @@ def doctor(
     Example: crossdraft doctor --pair eventgpt-videollava --scene drive.h5,drive.mp4
     """
     from crossdraft.bench.doctor import NAMES, diagnose, summary
-    from crossdraft.vlm.pair import ModelPair
+    from crossdraft.scenes.scene import warnings_about
     from crossdraft.vlm.pair_models import PairModels
+    from crossdraft.vlm.scene_events import with_events
 
-    chosen = ModelPair.find(pair, overrides or ())
     found = None if scene is None else scene_of(scene, sensor)
+    chosen = pair_of(pair, overrides)
+    warned: list[str] = []
+    if found is not None:
+        try:
+            found = with_events(chosen, found)
+        except InputError as error:
+            if error.where == "--sensor":
+                raise
+            found.video_frames(1)  # one that cannot be read is no scene
+            warned.append(f"no events are simulated: {error}")
+        warned += warnings_about(found)
     named = (name.strip() for name in (only or "").split(","))
     names = NAMES if only is None else tuple(name for name in named if name)
     # No check needs both models at once.
@@ -82,17 +93,17 @@ def doctor(
         raise lost
     if as_json:
         from crossdraft.base.result import Result
-        from crossdraft.scenes.scene import warnings_about
 
         config = {
             "pair": chosen.to_json(), "scene": scene, "question": question,
             "max_new_tokens": max_new_tokens, "only": list(names),
         }  # fmt: skip
         payload = {"summary": summary(checks), "checks": [check.to_json() for check in checks]}
-        warned = [] if found is None else warnings_about(found)
         print_json(Result("doctor", payload, config, warnings=warned).to_json())
     else:
         print(summary(checks))
+        for text in warned:
+            print(f"warning: {text}", file=sys.stderr)
     if lost is not None:
         print(f"error: {lost}", file=sys.stderr)
     if failed or lost is not None:

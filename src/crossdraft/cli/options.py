@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crossdraft.base.errors import InputError
+from crossdraft.vlm import shipped
 
 if TYPE_CHECKING:
     from crossdraft.scenes import scene as scenes
     from crossdraft.scenes.render import RenderSettings
+    from crossdraft.vlm.pair import ModelPair
 
+#: The pair of commands that load models where none is named: it always fits.
+DEFAULT_PAIR = shipped.EMBEDDED
+#: What help texts say of a pair.
+PAIR_HELP = f"A YAML file, or the name of a shipped pair: {' or '.join(shipped.shipped_pairs())}."
+_SCENE_HELP = (
+    "An event file, a video, EVENTS,VIDEO or DATASET/drive/clip. Events that a drafter reads and "
+    "nobody recorded are simulated from the video."
+)
 
 Sensor = Annotated[
     str | None,
@@ -27,29 +39,20 @@ Sensor = Annotated[
 
 Pair = Annotated[
     str,
-    typer.Option(
-        "--pair",
-        metavar="PAIR",
-        help="The two models: a YAML file, or the name of a shipped pair.",
-    ),
+    typer.Option("--pair", metavar="PAIR", help=PAIR_HELP),
+]
+#: Of commands that load models; `pair_of` reads it.
+PairOrDefault = Annotated[
+    str | None,
+    typer.Option("--pair", metavar="PAIR", help=PAIR_HELP, show_default=DEFAULT_PAIR),
 ]
 Scene = Annotated[
     str,
-    typer.Option(
-        "--scene",
-        metavar="SCENE",
-        help="An event file, a video, EVENTS,VIDEO or DATASET/drive/clip.",
-        show_default=False,
-    ),
+    typer.Option("--scene", metavar="SCENE", help=_SCENE_HELP, show_default=False),
 ]
 SceneOrMadeUp = Annotated[
     str | None,
-    typer.Option(
-        "--scene",
-        metavar="SCENE",
-        help="An event file, a video, EVENTS,VIDEO or DATASET/drive/clip.",
-        show_default="a made-up scene",
-    ),
+    typer.Option("--scene", metavar="SCENE", help=_SCENE_HELP, show_default="a made-up scene"),
 ]
 Set = Annotated[
     list[str] | None,
@@ -60,6 +63,26 @@ Set = Annotated[
         show_default=False,
     ),
 ]
+
+
+def pair_of(text: str | None, overrides: Sequence[str] | None) -> ModelPair:
+    """The pair that `--pair` and `--set` say; which one it is where nobody does, is said.
+
+    Raises:
+        InputError: as `ModelPair.find`.
+    """
+    from crossdraft.vlm.pair import ModelPair
+
+    # By its path: a file of this name in the working directory would go before the name.
+    default = shipped.FOLDER / f"{DEFAULT_PAIR}.yaml"
+    found = ModelPair.find(str(default) if text is None else text, overrides or ())
+    if text is None:
+        print(
+            f"pair: {DEFAULT_PAIR}, small models that know scenes of the procedural drive; "
+            "--pair names another",
+            file=sys.stderr,
+        )
+    return found
 
 
 def scene_of(text: str, sensor: str | None) -> scenes.Scene:

@@ -11,12 +11,16 @@ import typer
 
 from crossdraft.base.errors import InputError
 from crossdraft.cli.json_out import print_json
-from crossdraft.cli.options import Set
+from crossdraft.cli.options import PAIR_HELP, Set
+from crossdraft.cli.pair_score import score
+from crossdraft.cli.pair_train import train_embedded
 
 #: Columns of labels, and of a line.
 _LABEL, _COLUMNS = 14, 100
 
 pair = typer.Typer(help="The two models of a study.", no_args_is_help=True)
+pair.command()(score)
+pair.command("train-embedded")(train_embedded)
 
 
 @pair.callback()
@@ -28,9 +32,7 @@ def _group() -> None:
 def show(
     name: Annotated[
         str,
-        typer.Argument(
-            metavar="PAIR", help="A YAML file, or the name of a shipped pair: eventgpt-videollava."
-        ),
+        typer.Argument(metavar="PAIR", help=PAIR_HELP),
     ] = "eventgpt-videollava",
     overrides: Set = None,
     as_yaml: Annotated[

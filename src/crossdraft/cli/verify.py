@@ -10,7 +10,7 @@ import typer
 
 from crossdraft.base.errors import InputError
 from crossdraft.cli.json_out import print_json
-from crossdraft.cli.options import Pair, SceneOrMadeUp, Sensor, Set, scene_of
+from crossdraft.cli.options import PairOrDefault, SceneOrMadeUp, Sensor, Set, pair_of, scene_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _USUAL = 3
 
 
 def verify(
-    pair: Pair = "eventgpt-videollava",
+    pair: PairOrDefault = None,
     overrides: Set = None,
     drafter: Annotated[
         list[str] | None,
@@ -99,17 +99,19 @@ def verify(
     from crossdraft.drafters.find import find_drafter
     from crossdraft.scenes.scene import warnings_about
     from crossdraft.vlm.model_spec import ROLES
-    from crossdraft.vlm.pair import ModelPair
     from crossdraft.vlm.pair_models import PairModels
+    from crossdraft.vlm.scene_events import with_events
 
     asked, rules = _questions(questions, questions_file), _rules(temperature, seed)
     widths = _widths(gamma or (), nodes or ())
     names = drafter or ["suffix"]
     drafters = [find_drafter(name) for name in names]
-    chosen = ModelPair.find(pair, overrides or ())
     found = None if scene is None else scene_of(scene, sensor)
-    warned = [] if found is None else warnings_about(found)
+    chosen = pair_of(pair, overrides)
     reads = any("draft_tokens" in one.needs for one in drafters)
+    if found is not None and reads:
+        found = with_events(chosen, found)
+    warned = [] if found is None else warnings_about(found)
     lines: list[Plain | Compared] = []
     with PairModels(chosen, ROLES if reads else ("target",)) as models:
         try:

@@ -30,7 +30,10 @@ from crossdraft.scenes.seed_layout import SEED_MANIFEST, is_number, is_seed_layo
 EVENT_SUFFIXES = (
     ".npy", ".npz", ".h5", ".hdf5", ".csv", ".csv.gz", ".txt", ".txt.gz", ".aedat4", ".raw",
 )  # fmt: skip
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts",
+    ".flv", ".ogv", ".3gp",
+)  # fmt: skip
 
 #: Frames drawn before: `<set>/<drive>/<clip>_<i>.png`, the set named like this.
 FRAME_SETS = "event_image*"

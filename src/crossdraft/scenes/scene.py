@@ -30,7 +30,7 @@ SIMULATED = (
 
 def warnings_about(*scenes: Scene) -> list[str]:
     """What a reader of a result must know about the scenes that it was made from."""
-    return [SIMULATED] if any(scene.simulated for scene in scenes) else []
+    return list(dict.fromkeys(scene.about_events for scene in scenes if scene.simulated))
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class Scene:
     def id(self) -> str:
         """`<drive>/<clip>`, unique in a dataset."""
         return f"{self.drive}/{self.clip:06d}"
+
+    @property
+    def about_events(self) -> str:
+        """What a reader of a result must know about simulated events."""
+        return SIMULATED
 
     @property
     def events_path(self) -> Path | None:

@@ -31,7 +31,9 @@ class TrainSettings(BaseModel):
     batch_size: Positive = 32
     """Answers per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    """At the start; falls to zero along a cosine, step by step."""
+    """The highest; falls to zero along a cosine, step by step."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of all steps in which the learning rate first rises, in equal parts."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Of AdamW."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0

@@ -23,8 +23,8 @@ _SPACE = "▁"
 def train_bpe(texts: Iterable[str], size: int = 1500) -> Tokenizer:
     """Learn a vocabulary: `<unk> <s> </s>`, 256 bytes, then characters and merges.
 
-    Words are never merged with punctuation or with one another, digits stand alone. Whatever is
-    encoded, `<s>` comes first unless `add_special_tokens=False`.
+    Words are never merged with punctuation, line breaks or one another, digits stand alone.
+    Whatever is encoded, `<s>` comes first unless `add_special_tokens=False`.
 
     Each text counts once, and in whatever order they come the same is learned.
 
@@ -79,10 +79,12 @@ def _built(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokeniz
 
 
 def _words() -> pre_tokenizers.PreTokenizer:
-    """Where no merge crosses: before each word, around punctuation, between digits."""
+    """Where no merge crosses: before each word, around line breaks and punctuation, between
+    digits."""
     return pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(_SPACE, prepend_scheme="first"),
+            pre_tokenizers.Split("\n", "isolated"),
             pre_tokenizers.Punctuation("isolated"),
             pre_tokenizers.Digits(individual_digits=True),
         ]

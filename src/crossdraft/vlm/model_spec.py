@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.fields import Item, shown
-from crossdraft.vlm.hub_cache import find
+from crossdraft.vlm import shipped
+from crossdraft.vlm.hub_cache import EXPECTED, find
 
 Role = Literal["target", "drafter"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -112,16 +113,25 @@ class ModelSpec:
         """Where the model lies.
 
         Raises:
-            InputError: neither in a folder nor in the hub's cache.
+            InputError: neither in a folder nor in the hub's cache, or it should have come with the
+                package and has not.
         """
+        named = f"name its folder: --set {role}.model=FOLDER"
         try:
             return find(self.model)
         except InputError as error:
+            if shipped.FOLDER in Path(self.model).parents:
+                raise InputError(
+                    "this model comes with crossdraft, and is not in this installation",
+                    where=f"{role}.model: {self.model}",
+                    expected=EXPECTED,
+                    hint=f"train the pair (crossdraft pair train-embedded), or {named}",
+                ) from error
             raise InputError(
                 error.found,
                 where=f"{role}.model: {error.where}",
                 expected=error.expected,
-                hint=f"{error.hint}; or name its folder: --set {role}.model=FOLDER",
+                hint=f"{error.hint}; or {named}",
             ) from error
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from crossdraft.base.errors import InputError
 from crossdraft.base.fields import Item, shown
 from crossdraft.base.yaml_file import parse_yaml, read_yaml, yaml_text
+from crossdraft.vlm import shipped
 from crossdraft.vlm.model_spec import (
     ABOUT,
     FOLDER_KEYS,
@@ -24,7 +25,6 @@ from crossdraft.vlm.model_spec import (
     refuse_unknown,
 )
 
-_SHIPPED = Path(__file__).with_name("shipped_pairs")
 Load = Literal["together", "in_turn"]
 _ABOUT_LOAD = "together: both models are in memory. in_turn: one after the other, to fit one GPU."
 _TOP = ("name", "load", *ROLES)
@@ -67,16 +67,17 @@ class ModelPair:
 
     @classmethod
     def read(cls, path: Path) -> ModelPair:
-        """A pair from its file. Folders that lie beside the file are found from anywhere.
+        """A pair from its file. Folders that lie beside the file are found from anywhere; those
+        that come with a shipped pair lie nowhere else.
 
         Raises:
             InputError: no YAML, or a key that is unknown, missing or wrong.
         """
         keys = read_yaml(path, expected="a pair: name, target, drafter")
         pair = _checked({"name": path.stem, **keys}, path)
-        if path.parent == _SHIPPED:
-            return pair
-        target, drafter = (_beside(pair.spec(role), path.parent) for role in ROLES)
+        own = path.parent.resolve() == shipped.FOLDER.resolve()
+        folder = shipped.FOLDER if own else path.parent
+        target, drafter = (_beside(pair.spec(role), folder) for role in ROLES)
         return replace(pair, target=target, drafter=drafter)
 
     def spec(self, role: Role) -> ModelSpec:
@@ -126,17 +127,12 @@ class ModelPair:
         return "\n".join(lines) + "\n"
 
 
-def shipped_pairs() -> tuple[str, ...]:
-    """Names of the pairs that come with the package."""
-    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.yaml")))
-
-
 def _file_of(text: str) -> Path:
-    path, names = Path(text), shipped_pairs()
+    path, names = Path(text), shipped.shipped_pairs()
     if path.is_file():
         return path
     if text in names:
-        return _SHIPPED / f"{text}.yaml"
+        return shipped.FOLDER / f"{text}.yaml"
     raise InputError(
         "this is a folder" if path.is_dir() else "no such file, and no shipped pair of this name",
         where=text or "--pair",
@@ -160,12 +156,13 @@ def _checked(keys: Mapping[str, Any], where: Path) -> ModelPair:
 
 
 def _beside(spec: ModelSpec, folder: Path) -> ModelSpec:
-    """The spec with the paths of those folders that lie beside the pair's file."""
-    names = {key: getattr(spec, key) for key in FOLDER_KEYS}
+    """The spec with the paths of those folders that lie beside the pair's file, or should."""
+    names = {key: name for key in FOLDER_KEYS if (name := getattr(spec, key)) is not None}
     paths: dict[str, Any] = {
         key: str(folder / name)
         for key, name in names.items()
-        if name is not None and (folder / name).is_dir()
+        if (folder / name).is_dir()
+        or (folder is shipped.FOLDER and name.startswith(shipped.BESIDE))
     }
     return replace(spec, **paths)
 

@@ -93,10 +93,10 @@ class Camera:
         """
         if not 0.0 <= time_s <= CLIP_S:
             raise InputError(f"a look at {time_s} s", expected=f"0 to {CLIP_S} s into the clip")
-        view = self._view(time_s)
+        view = view_of(self.clip, self.size, self._curve, time_s)
         backdrop(self._canvas, view, self._world)
         if self._polygons is not None:
-            draw(self._canvas, view, self._polygons, self._places(time_s), self._air)
+            draw(self._canvas, view, self._polygons, places_of(self.clip, time_s), self._air)
         if self._fall is not None:
             drops = self._fall.at(time_s)
             still = View(view.focal, view.centre, view.horizon, 0.0, 0.0, 0.0)
@@ -107,34 +107,40 @@ class Camera:
         develop(self._canvas, _CODES, rgb, intensity)
         return Picture(rgb, intensity)
 
-    def _view(self, time_s: float) -> View:
-        """Where the camera looks; it trembles a little, so that standing edges give events too."""
-        width, height = self.size
-        focal = FOCAL * width
-        clock, phase = self.clip.number * CLIP_S + time_s, float(self.clip.world_seed % 628) / 100
-        pitch = math.sin(2 * math.pi * 3.1 * clock + phase)
-        pitch += 0.5 * math.sin(2 * math.pi * 6.7 * clock + 2 * phase)
-        yaw = math.sin(2 * math.pi * 2.3 * clock + 3 * phase)
-        yaw += 0.5 * math.sin(2 * math.pi * 5.3 * clock + phase)
-        travel = self.clip.speed_mps * time_s
-        return View(
-            focal,
-            width / 2 + 0.0035 * focal * yaw,
-            HORIZON * height + 0.0045 * focal * pitch,
-            travel,
-            self.clip.start_m + travel,
-            self._curve,
-        )
 
-    def _places(self, time_s: float) -> npt.NDArray[np.float64]:
-        """float64 [owners, 4] as `raster.draw` takes them: the world, then each agent."""
-        places = np.zeros((1 + len(self.clip.agents), 4))
-        places[0, 2] = -self.clip.speed_mps * time_s
-        clock = self.clip.number * CLIP_S + time_s
-        for owner, agent in enumerate(self.clip.agents, start=1):
-            lateral, distance = agent.at(time_s)
-            sway = 0.03 * math.sin(2 * math.pi * 1.3 * clock + 2.1 * owner)
-            bob = 0.015 * math.sin(2 * math.pi * 2.9 * clock + owner)
-            stride = math.sin(2 * math.pi * 1.6 * clock + owner)
-            places[owner] = (lateral + sway, bob, distance, stride)
-        return places
+def view_of(clip: Clip, size: tuple[int, int], curve: float, time_s: float) -> View:
+    """Where the camera looks; it trembles a little, so that standing edges give events too.
+
+    Args:
+        curve: as in `View`.
+    """
+    width, height = size
+    focal = FOCAL * width
+    clock, phase = clip.number * CLIP_S + time_s, float(clip.world_seed % 628) / 100
+    pitch = math.sin(2 * math.pi * 3.1 * clock + phase)
+    pitch += 0.5 * math.sin(2 * math.pi * 6.7 * clock + 2 * phase)
+    yaw = math.sin(2 * math.pi * 2.3 * clock + 3 * phase)
+    yaw += 0.5 * math.sin(2 * math.pi * 5.3 * clock + phase)
+    travel = clip.speed_mps * time_s
+    return View(
+        focal,
+        width / 2 + 0.0035 * focal * yaw,
+        HORIZON * height + 0.0045 * focal * pitch,
+        travel,
+        clip.start_m + travel,
+        curve,
+    )
+
+
+def places_of(clip: Clip, time_s: float) -> npt.NDArray[np.float64]:
+    """float64 [owners, 4] as `raster.draw` takes them: the world, then each agent."""
+    places = np.zeros((1 + len(clip.agents), 4))
+    places[0, 2] = -clip.speed_mps * time_s
+    clock = clip.number * CLIP_S + time_s
+    for owner, agent in enumerate(clip.agents, start=1):
+        lateral, distance = agent.at(time_s)
+        sway = 0.03 * math.sin(2 * math.pi * 1.3 * clock + 2.1 * owner)
+        bob = 0.015 * math.sin(2 * math.pi * 2.9 * clock + owner)
+        stride = math.sin(2 * math.pi * 1.6 * clock + owner)
+        places[owner] = (lateral + sway, bob, distance, stride)
+    return places
