@@ -2,8 +2,8 @@
 
 The towers of the published models had learned to see (CLIP) long before a language model read them.
 This stands in for that. Each patch of a single frame tells who is in it, and a learned query over
-all patches tells what the whole frame shows. It costs a thirtieth of reading answers through the
-language model, and the heads are thrown away.
+all patches tells what the whole frame shows. It costs a small part of what reading answers through
+the language model does, and the heads are thrown away.
 """
 
 from __future__ import annotations
