@@ -37,7 +37,7 @@ from crossdraft.scenes.windows import Window, drawn_spans
 #: Light that is shown to the simulator before a drawn window begins, as far as the video goes
 #: back: a sensor that is switched on as the window begins has every pixel at rest.
 LEAD_US = 200_000
-#: Frames that are simulated at most: a minute or two of one core at 1920x1080.
+#: Frames that are simulated at most.
 MOST_FRAMES = 2_000
 #: Events of a scene at most, 13 bytes each.
 MOST_EVENTS = 20_000_000

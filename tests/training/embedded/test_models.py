@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 
 from crossdraft.training.embedded.folder import WEIGHTS, write_weights
 from crossdraft.training.embedded.models import drafter_network, target_network
-from crossdraft.training.embedded.side import Side
+from crossdraft.training.embedded.side import WINDOW, Side
 from crossdraft.training.embedded.vocabulary import embedded_vocabulary
+from crossdraft.vlm.eventgpt.processing import EventGPTPrompts
 from crossdraft.vlm.loading import load_target
-from crossdraft.vlm.model_spec import Role
+from crossdraft.vlm.model_spec import ROLES, Role
+from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.shipped import EMBEDDED, FOLDER
 
 VOCAB = embedded_vocabulary().get_vocab_size()
@@ -95,3 +97,17 @@ def test_the_shipped_models_are_these() -> None:
         words = json.loads((shipped / role / "tokenizer.json").read_text(encoding="utf-8"))
         assert words["model"] == json.loads(embedded_vocabulary().to_str())["model"]
     assert total <= 24 * 2**20
+
+
+def test_the_pairs_file_shows_what_was_trained_on(tmp_path: Path) -> None:
+    """A model that is shown other frames than in training would answer worse, and nobody knew."""
+    pair = ModelPair.find(EMBEDDED)
+    target, drafter = (Side.start(role, tmp_path / role, 0) for role in ROLES)
+    assert pair.target.frames == target.prompts.frames
+    assert pair.drafter.frames == drafter.prompts.frames
+    assert pair.drafter.window == WINDOW
+    assert isinstance(drafter.prompts, EventGPTPrompts)
+    assert pair.drafter.template == drafter.prompts.template
+    assert pair.drafter.canvas == drafter.prompts.render.canvas
+    assert pair.drafter.overlap == drafter.prompts.render.overlap
+    assert pair.drafter.keep == drafter.prompts.render.keep

@@ -79,7 +79,6 @@ def read_material(
     *,
     val_share: float,
     most_val: int,
-    most_train: int | None = None,
     progress: ProgressSink = silent,
 ) -> Material:
     """Read the training scenes of a dataset.
@@ -88,7 +87,6 @@ def read_material(
         folder: of the dataset, which brings answers.
         val_share: of the clips, held out by whole drives.
         most_val: clips that validation reads, evenly chosen.
-        most_train: clips to learn from, evenly chosen; None for all.
 
     Raises:
         InputError: no answers, no training scenes, or fewer than two drives.
@@ -103,7 +101,7 @@ def read_material(
             hint="crossdraft scenes synth --drives 480 --clips-per-drive 10",
         )
     held = drives_near(lengths, val_share)
-    train = _some([scene for scene in scenes if scene.drive not in held], most_train)
+    train = [scene for scene in scenes if scene.drive not in held]
     val = _some([scene for scene in scenes if scene.drive in held], most_val)
     said = _answers(folder, side, {scene.id for scene in (*train, *val)})
     total = len(train) + len(val)
@@ -123,9 +121,9 @@ def read_material(
     )
 
 
-def _some(scenes: Sequence[Scene], most: int | None) -> list[Scene]:
+def _some(scenes: Sequence[Scene], most: int) -> list[Scene]:
     """At most so many, evenly spaced."""
-    if most is None or len(scenes) <= most:
+    if len(scenes) <= most:
         return list(scenes)
     return [scenes[place] for place in np.linspace(0, len(scenes) - 1, most).round().astype(int)]
 
