@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import Progress
 from crossdraft.drafters.trainable import IGNORE
-from crossdraft.scenes.answers import Answer, Named, read_answers, write_answers
+from crossdraft.scenes.answers import read_answers, write_answers
 from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.scene import Scene
 from crossdraft.scenes.synth import plan_synth, run_synth
 from crossdraft.scenes.synth_settings import SynthSettings
 from crossdraft.training.embedded import material as module
 from crossdraft.training.embedded.course import EmbeddedCourse
+from crossdraft.training.embedded.disguise import TO_ANSWER, TO_TELL_APART, as_it_is
 from crossdraft.training.embedded.folder import WEIGHTS, write_weights
 from crossdraft.training.embedded.material import Material, read_material
 from crossdraft.training.embedded.models import PATCH, SIDE
@@ -68,29 +69,57 @@ def test_validation_drives_are_others(scenes: Path, drafter: tuple[Side, Materia
     assert len(set(held)) == 1
 
 
-def test_named_words_are_found_in_the_tokens(scenes: Path, drafter: tuple[Side, Material]) -> None:
+def test_mentions_are_the_tokens_of_named_words(
+    scenes: Path, drafter: tuple[Side, Material]
+) -> None:
     _, material = drafter
     words = embedded_vocabulary()
     texts = {
-        words.decode(list(turn.answer[:-1])): (turn, named)
+        words.decode(list(turn.answer[:-1])): (turn, mentions)
         for clip in (*material.train, *material.val)
-        for turn, named in zip(clip.turns, clip.named, strict=True)
+        for turn, mentions in zip(clip.turns, clip.mentions, strict=True)
     }
     found = 0
     for entry in read_answers(scenes):
         answer = entry.answers["event"]
-        turn, named = texts[answer.text]
-        for name in answer.names:
-            if name.attribute in named and not found_before(answer, name):
-                piece = str(words.id_to_token(turn.answer[named[name.attribute]])).strip("▁")
-                assert answer.text[name.start :].startswith(piece), (answer.text, name)
-                found += 1
+        turn, mentions = texts[answer.text]
+        assert [m.attribute for m in mentions] == [name.attribute for name in answer.names]
+        for name, mention in zip(answer.names, mentions, strict=True):
+            said = words.decode(list(turn.answer[mention.start : mention.stop])).strip()
+            # A token may hold the punctuation behind a word, too.
+            assert said.startswith(answer.text[name.start : name.end]), (answer.text, name)
+            found += 1
     assert found > 50
 
 
-def found_before(answer: Answer, name: Named) -> bool:
-    """Whether the attribute is named earlier in the answer too."""
-    return next(one for one in answer.names if one.attribute == name.attribute) is not name
+def test_a_disguised_clip_is_read_without_what_it_hides(scenes: Path, tmp_path: Path) -> None:
+    side = Side.start("target", tmp_path, 0)
+    material = read_material(side, scenes, val_share=0.3, most_val=2)
+    course = EmbeddedCourse(side, material, PLAN.settings["target"], PLAN.pace["target"])
+    clip = next(clip for clip in material.train if "colour" in clip.truth)
+    turns = [list(range(len(clip.turns)))]
+    plain = course._read([clip], turns)
+    named = {at for place in ("vehicle", "colour") for at in plain.watched[place]}
+    assert named
+    for disguise in (*TO_ANSWER, *TO_TELL_APART):
+        torch.manual_seed(0)
+        shown = course._read([clip], turns, [disguise])
+        for place in ("vehicle", "colour"):
+            for at in plain.watched[place]:
+                hidden = int(shown.packed.labels[at]) == IGNORE
+                assert hidden == (place in disguise.hides)
+        # Another road user's words are hidden too, the rest is asked for as ever.
+        asked = shown.packed.labels != IGNORE
+        assert torch.equal(shown.packed.labels[asked], plain.packed.labels[asked])
+        assert asked.sum() > 0.7 * (plain.packed.labels != IGNORE).sum()
+        same = torch.equal(shown.seen, plain.seen)
+        assert same == (disguise.show is as_it_is)
+    # Validation asks for everything.
+    assert all(
+        (batch.packed.labels[at] != IGNORE).all()
+        for batch in course._held_out()
+        for at in batch.watched["vehicle"]
+    )
 
 
 def test_every_clip_is_read_equally_often(drafter: tuple[Side, Material]) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from crossdraft.drafters.trainable import IGNORE
 from crossdraft.training.embedded.clip_order import ClipOrder
+from crossdraft.training.embedded.disguise import TO_SEE
 from crossdraft.training.embedded.material import Clip, Material
 from crossdraft.training.embedded.models import PATCH, SIDE
 from crossdraft.training.embedded.plan import smoke_plan
@@ -34,7 +35,7 @@ def _clip(number: int, colour: str) -> Clip:
         paint = {"red": (255, 0, 0), "blue": (0, 0, 255)}[colour]
         pictures[frame, down : down + PATCH, across : across + PATCH] = paint
         owners[frame, row, column] = 1
-    truth = {"colour": colour, "vehicle": "car" if colour == "red" else "bus"}
+    truth = {"motion": colour, "vehicle": "car" if colour == "red" else "bus"}
     return Clip(pictures, (), truth, owners.reshape(5, -1), ())
 
 
@@ -56,7 +57,7 @@ def test_labels_are_those_of_whoever_is_in_the_patch(side: Side) -> None:
     clips = course.material.train
     looked = course._looked(clips, [0, 1, 2, 3])
     names = list(course._patch)
-    assert names == ["owner", "vehicle", "colour"]
+    assert names == ["owner", "vehicle", "motion"]
     for row, (clip, frame) in enumerate(zip(clips, range(4), strict=True)):
         owned = clip.owners[frame] == 1
         assert looked.labels[0][row].tolist() == clip.owners[frame].tolist()
@@ -71,14 +72,34 @@ def test_labels_are_those_of_whoever_is_in_the_patch(side: Side) -> None:
 def test_patches_of_the_second_road_user_tell_of_the_second(side: Side) -> None:
     course = _course(side, 2, 1)
     red = course.material.train[0]
-    truth = {**red.truth, "second colour": "blue", "second vehicle": "bus"}
+    truth = {**red.truth, "second motion": "blue", "second vehicle": "bus"}
     looked = course._looked([replace(red, owners=2 * red.owners, truth=truth)], [0])
     (place,) = np.flatnonzero(red.owners[0]).tolist()
     told = {
         name: known[int(looked.labels[head][0, place])]
         for head, (name, known) in enumerate(course._patch.items())
     }
-    assert told == {"owner": "second", "vehicle": "bus", "colour": "blue"}
+    assert told == {"owner": "second", "vehicle": "bus", "motion": "blue"}
+
+
+def test_a_disguised_frame_is_not_asked_for_what_it_hides(side: Side) -> None:
+    made = tuple(_clip(number, ("red", "blue")[number % 2]) for number in range(8))
+    paints = [{"colour": clip.truth["motion"], "vehicle": clip.truth["vehicle"]} for clip in made]
+    seen = tuple(replace(clip, truth=truth) for clip, truth in zip(made, paints, strict=True))
+    course = SightCourse(side, Material(seen, seen[:4], "made"), SETTINGS, 8)
+    names = [*course._patch, *(f"whole {name}" for name in course._whole)]
+    assert names == ["owner", "vehicle", "colour", "whole colour", "whole vehicle"]
+    for way in TO_SEE:
+        looked = course._looked(seen, [0] * 8, [way] * 8)
+        for name, labels in zip(names, looked.labels, strict=True):
+            hidden = name.removeprefix("whole ") in way.hides
+            assert bool((labels == IGNORE).all()) == hidden
+    # Paints are shown in disguise as the course reads them, and validation sees what is there.
+    torch.manual_seed(0)
+    asked = [batch.labels[2][0].max() for _ in range(12) for batch in course.batches(0)]
+    assert {IGNORE} < {int(label) for label in asked}
+    plain = course._looked(seen[:4], [0, 1, 2, 3])
+    assert all((labels != IGNORE).any() for labels in plain.labels)
 
 
 def test_validation_looks_at_frames_of_every_time(
@@ -105,7 +126,7 @@ def test_a_tower_learns_what_is_where(side: Side) -> None:
     progression = run_epochs(course, course.settings)
     first, last = progression.history[0], progression.history[-1]
     assert last["val_loss"] < 0.5 * first["val_loss"]
-    assert last["val_colour"] == 1.0
+    assert last["val_motion"] == 1.0
 
 
 def test_only_the_tower_is_the_models_own(side: Side) -> None:

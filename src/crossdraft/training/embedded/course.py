@@ -11,17 +11,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.drafters.trainable import IGNORE, Loss, hits
 from crossdraft.training.embedded.clip_order import ClipOrder
-from crossdraft.training.embedded.material import WATCHED, Clip, Material
-from crossdraft.training.embedded.packing import Packed, pack
+from crossdraft.training.embedded.disguise import (
+    MISREAD,
+    TO_ANSWER,
+    UNDISGUISED,
+    Disguise,
+    Mention,
+    disguise_for,
+    misread,
+    words_of,
+)
+from crossdraft.training.embedded.material import Clip, Material
+from crossdraft.training.embedded.packing import Packed, Turn, pack
 from crossdraft.training.embedded.side import Side
 from crossdraft.training.settings import TrainSettings
+from crossdraft.vlm.pixels import Pixels
+
+#: Attributes whose words are watched on held-out drives.
+WATCHED = ("road", "time", "vehicle", "colour", "motion")
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,11 @@ class Read:
 
 
 class EmbeddedCourse:
-    """One side, its material and its settings."""
+    """One side, its material and its settings.
+
+    Args:
+        ways: in which clips are shown where paint is seen.
+    """
 
     def __init__(
         self,
@@ -63,19 +81,18 @@ class EmbeddedCourse:
         material: Material,
         settings: TrainSettings,
         pace: Pace,
-        progress: ProgressSink = silent,
+        ways: Sequence[Disguise] = TO_ANSWER,
     ) -> None:
         self.side, self.material, self.settings, self.pace = side, material, settings, pace
         self.network: torch.nn.Module = side.network
+        self._ways = ways
         self.steps = max(1, pace.clips_per_epoch // settings.batch_size)
         self.samples = self.steps * settings.batch_size
         self._order = ClipOrder(len(material.train), settings.seed)
         # The first hundred steps of a language model would wipe out what the tower has learned.
         side.tower.requires_grad_(False)
-        clips = (*material.train, *material.val)
-        shown = track(clips, f"the {side.role}'s tower looks", len(clips), progress)
-        # Half precision: a gigabyte for 5,000 clips of eight frames.
-        self._seen = {id(clip): side.seen(clip.pictures).half() for clip in shown}
+        turns = ((t, m) for c in material.train for t, m in zip(c.turns, c.mentions, strict=True))
+        self._words = words_of(turns)
 
     def fingerprint(self) -> str:
         config = self.side.network.config.to_dict()
@@ -84,6 +101,7 @@ class EmbeddedCourse:
         described = (
             self.side.role, sorted(config.items(), key=lambda item: item[0]), asdict(self.pace),
             self.settings.model_dump_json(), self.material.digest,
+            [disguise.to_json() for disguise in self._ways], sorted(MISREAD),
         )  # fmt: skip
         return hashlib.sha256(repr(described).encode()).hexdigest()
 
@@ -94,7 +112,8 @@ class EmbeddedCourse:
         first = epoch * self.samples
         for start in range(first, first + self.samples, size):
             chosen = [clips[self._order[number]] for number in range(start, start + size)]
-            yield self._read(chosen, [self._drawn(clip) for clip in chosen])
+            turns = [self._drawn(clip) for clip in chosen]
+            yield self._read(chosen, turns, [disguise_for(c.truth, self._ways) for c in chosen])
 
     def loss(self, batch: Read) -> Loss:
         labels = batch.packed.labels
@@ -155,19 +174,34 @@ class EmbeddedCourse:
         turns = len(clip.turns)
         return [(number + turn * 3) % turns for turn in range(min(self.pace.questions, turns))]
 
-    def _read(self, clips: Sequence[Clip], turns: Sequence[Sequence[int]]) -> Read:
-        packed = pack(
-            self.side.prefix,
-            [[clip.turns[turn] for turn in row] for clip, row in zip(clips, turns, strict=True)],
-        )
+    def _read(
+        self,
+        clips: Sequence[Clip],
+        turns: Sequence[Sequence[int]],
+        disguises: Sequence[Disguise] | None = None,
+    ) -> Read:
+        """Some turns of some clips; `disguises` of the clips."""
+        if disguises is None:
+            disguises = [UNDISGUISED] * len(clips)
+        rows, shown = list[list[Turn]](), list[Pixels]()
         watched: dict[str, list[tuple[int, int]]] = {attribute: [] for attribute in WATCHED}
-        for row, (clip, chosen) in enumerate(zip(clips, turns, strict=True)):
+        for row, (clip, chosen, disguise) in enumerate(zip(clips, turns, disguises, strict=True)):
             at = len(self.side.prefix)
-            for turn in chosen:
-                question, answer = clip.turns[turn].question, clip.turns[turn].answer
-                for attribute, token in clip.named[turn].items():
-                    watched[attribute].append((row, at + len(question) - 1 + token))
-                at += len(question) + len(answer) - 1
-        weight = self.side.network.lm_head.weight
-        seen = torch.stack([self._seen[id(clip)] for clip in clips]).to(weight.device, weight.dtype)
-        return Read(packed, seen, watched)
+            rows.append([])
+            for number in chosen:
+                turn, mentions = clip.turns[number], clip.mentions[number]
+                for attribute, token in _first(mentions).items():
+                    watched[attribute].append((row, at + len(turn.question) - 1 + token))
+                at += len(turn.question) + len(turn.answer) - 1
+                if disguise is not UNDISGUISED:
+                    turn = misread(turn, mentions, disguise.hides, self._words)
+                rows[-1].append(turn)
+            shown.append(disguise.show(clip.pictures, clip.owners))
+        seen = self.side.seen(np.concatenate(shown))
+        by_clip = seen.reshape(len(clips), -1, *seen.shape[1:])
+        return Read(pack(self.side.prefix, rows), by_clip, watched)
+
+
+def _first(mentions: Sequence[Mention]) -> dict[str, int]:
+    """Where the first mention of each watched attribute begins, in tokens."""
+    return {m.attribute: m.start for m in reversed(mentions) if m.attribute in WATCHED}

@@ -23,6 +23,7 @@ from crossdraft.scenes.drive.world import CLIP_S
 from crossdraft.scenes.drive.world import Clip as World
 from crossdraft.scenes.drives import drives_near
 from crossdraft.scenes.scene import Scene
+from crossdraft.training.embedded.disguise import Mention
 from crossdraft.training.embedded.models import PATCH, SIDE
 from crossdraft.training.embedded.packing import Turn
 from crossdraft.training.embedded.side import Side
@@ -31,8 +32,6 @@ from crossdraft.vlm.pixels import Pixels
 
 #: Share of a patch that somebody must fill to own it, or share of themselves that it must hold.
 _FILLED, _HELD = 0.3, 0.5
-#: Attributes whose words are watched on held-out drives.
-WATCHED = ("road", "time", "vehicle", "colour", "motion")
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,14 @@ class Clip:
         truth: attributes that this side's camera sees, with their values.
         owners: int64 [frames, patches] who is in each patch: 0 nobody, 1 the most prominent road
             user, 2 the second.
-        named: by turn, for each watched attribute that the answer names the place of the token
-            where its first mention begins.
+        mentions: by turn, which tokens of the answer name what, in the order of the words.
     """
 
     pictures: Pixels
     turns: tuple[Turn, ...]
     truth: Mapping[str, str]
     owners: npt.NDArray[np.int64]
-    named: tuple[dict[str, int], ...]
+    mentions: tuple[tuple[Mention, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -145,9 +143,9 @@ def _clip(side: Side, scene: Scene, said: Sequence[tuple[str, Answer]], folder: 
             expected="answers.jsonl as `crossdraft scenes synth` writes it",
         )
     turns = tuple(side.turn(question, answer.text) for question, answer in said)
-    named = tuple(_named(answer) for _, answer in said)
+    mentions = tuple(_mentions(answer) for _, answer in said)
     pictures, times_s = side.shown(scene)
-    return Clip(pictures, turns, _seen(side, scene), _owners(scene, times_s), named)
+    return Clip(pictures, turns, _seen(side, scene), _owners(scene, times_s), mentions)
 
 
 def _owners(scene: Scene, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -175,14 +173,15 @@ def _seen(side: Side, scene: Scene) -> dict[str, str]:
     return {name: value for kind in kinds for name, value in scene.truth.get(kind, {}).items()}
 
 
-def _named(answer: Answer) -> dict[str, int]:
-    """Where the first mention of each watched attribute begins, in tokens."""
-    ends = [
-        end
-        for _, end in embedded_vocabulary().encode(answer.text, add_special_tokens=False).offsets
-    ]
-    first: dict[str, int] = {}
-    for name in answer.names:
-        if name.attribute in WATCHED and name.attribute not in first:
-            first[name.attribute] = int(np.searchsorted(ends, name.start, side="right"))
-    return first
+def _mentions(answer: Answer) -> tuple[Mention, ...]:
+    """Which tokens name what: all that hold a character of a name."""
+    spoken = embedded_vocabulary().encode(answer.text, add_special_tokens=False)
+    begins, ends = np.array(spoken.offsets).reshape(-1, 2).T
+    return tuple(
+        Mention(
+            name.attribute,
+            int(np.searchsorted(ends, name.start, side="right")),
+            int(np.searchsorted(begins, name.end, side="left")),
+        )
+        for name in answer.names
+    )

@@ -27,10 +27,12 @@ class Turn:
     Attributes:
         question: ids between the picture and the answer.
         answer: ids of the answer, the end token included.
+        labels: what is to be said in place of `answer`, `IGNORE` where nothing is to be learned.
     """
 
     question: tuple[int, ...]
     answer: tuple[int, ...]
+    labels: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def pack(prefix: Sequence[int], rows: Sequence[Sequence[Turn]]) -> Packed:
             ids[row, here] = torch.tensor(read)
             positions[row, here] = torch.arange(start, start + len(read))
             blocks[row, here] = number
-            labels[row, at + len(turn.question) - 1 : here.stop] = torch.tensor(turn.answer)
+            told = slice(at + len(turn.question) - 1, here.stop)
+            labels[row, told] = torch.tensor(turn.labels or turn.answer)
             at = here.stop
     # A padded position sees itself and other padding: a row without anything to see is no number.
     same = blocks[:, :, None] == blocks[:, None, :]
