@@ -83,10 +83,12 @@ def repainted(pictures: Pixels, owners: Owners) -> Pixels:
     cosine, sine = math.cos(angle), math.sin(angle)
     around = np.array([[0, -across, across], [across, 0, -across], [-across, across, 0]])
     turned = saturation * (cosine * (np.eye(3) - third) + sine * around) + third
-    tint: npt.NDArray[np.float32] = _MOST_TINT * (2 * torch.rand(3).numpy() - 1)
+    tint = np.array([float(torch.rand(())) * 2 - 1 for _ in range(3)]) * _MOST_TINT
     change = (1 + tint - tint.mean())[:, None] * turned
-    shown = np.rint(pictures.astype(np.float32) @ change.T.astype(np.float32)).clip(0, 255)
-    return shown.astype(np.uint8)
+    shown: npt.NDArray[np.float32] = np.rint(
+        pictures.astype(np.float32) @ change.T.astype(np.float32)
+    )
+    return shown.clip(0, 255).astype(np.uint8)
 
 
 def reshaped(pictures: Pixels, owners: Owners) -> Pixels:
