@@ -118,7 +118,7 @@ def _drives(out: Path, plan: EmbeddedPlan, sink: ProgressSink) -> Path:
 def _train(role: Role, out: Path, scenes: Path, plan: EmbeddedPlan, sink: ProgressSink) -> Any:
     from crossdraft.training.embedded.train import train_side
 
-    line = _epoch_line(role, plan.epochs(role))
+    line = _epoch_line(role, plan.settings[role].num_epochs)
     return train_side(role, out, scenes, plan, sink=sink, on_epoch=line)
 
 

@@ -13,7 +13,6 @@ from crossdraft.base.files import write_text
 from crossdraft.report.markdown import markdown_table
 from crossdraft.report.score import attribute_table, lines, probe_table
 from crossdraft.training.embedded.course import WATCHED
-from crossdraft.training.embedded.disguise import TO_ANSWER, TO_SEE, TO_TELL_APART, Disguise
 from crossdraft.training.embedded.plan import EmbeddedPlan
 from crossdraft.training.embedded.train import HISTORY, TrainedSide
 from crossdraft.vlm.model_spec import Role
@@ -36,20 +35,13 @@ _LIMITS = (
     "Its events were simulated; no sensor saw them.",
 )
 
-
-def _shown(ways: Sequence[Disguise]) -> str:
-    return ", ".join(f"{way.share:.0%} {way.called}" for way in ways)
-
-
 #: What else is to be said of how one of them learned.
 _LEARNED: Mapping[Role, tuple[str, ...]] = {
     "target": (
-        "Training drives leave some paints out of some kinds of road users. So that no paint tells "
-        f"the kind, clips were shown in disguise: to the tower {_shown(TO_SEE)}, to the whole "
-        f"model first {_shown(TO_ANSWER)}, at last {_shown(TO_TELL_APART)}. It was not "
-        "asked for what a disguise hides, and read other "
-        "words than the true ones where answers name kinds and paints "
-        "(`training/embedded/disguise.py`).",
+        "Training drives leave a paint out of each kind of road user. So that no paint tells the "
+        "kind, everyone in its training clips was given any paint "
+        "(`training/embedded/repaint.py`); of a combination that the drives leave out it was "
+        "told the kind or the paint, never both.",
         "",
     ),
     "drafter": (),
@@ -130,21 +122,12 @@ def _facts(
          f"clips with {pace.questions} of their questions, the tower frozen; "
          f"{_minutes(trained.history)} min"),
         ("optimizer", f"AdamW, learning rate {settings.learning_rate:g} after a warm-up of "
-         f"{settings.warmup:.0%}, cosine to zero{_then(role, plan)}, "
-         f"weight decay {settings.weight_decay:g}, "
+         f"{settings.warmup:.0%}, cosine to zero, weight decay {settings.weight_decay:g}, "
          f"products in {pace.precision}"),
         ("kept", f"epoch {trained.best_epoch}, the lowest validation loss"),
         ("machine", f"{made['machine']['cpu']}, {made['threads']} threads, {made['date']}"),
         ("versions", ", ".join(f"{n} {made['packages'][n]}" for n in ("torch", "transformers"))),
     ]  # fmt: skip
-
-
-def _then(role: Role, plan: EmbeddedPlan) -> str:
-    """How the learning rate goes on in a last lesson."""
-    if role not in plan.apart:
-        return ""
-    last = plan.apart[role]
-    return f", in the last {last.num_epochs} epochs once more from {last.learning_rate:g}"
 
 
 def _minutes(history: Sequence[Mapping[str, float]]) -> int:

@@ -17,12 +17,11 @@ from crossdraft.base.progress import Progress
 from crossdraft.drafters.trainable import IGNORE
 from crossdraft.scenes.answers import read_answers, write_answers
 from crossdraft.scenes.dataset import SceneDataset
-from crossdraft.scenes.scene import Scene
+from crossdraft.scenes.drive.words import named_in
 from crossdraft.scenes.synth import plan_synth, run_synth
 from crossdraft.scenes.synth_settings import SynthSettings
 from crossdraft.training.embedded import material as module
 from crossdraft.training.embedded.course import EmbeddedCourse
-from crossdraft.training.embedded.disguise import TO_ANSWER, TO_TELL_APART, as_it_is
 from crossdraft.training.embedded.folder import WEIGHTS, write_weights
 from crossdraft.training.embedded.material import Material, read_material
 from crossdraft.training.embedded.models import PATCH, SIDE
@@ -92,34 +91,59 @@ def test_mentions_are_the_tokens_of_named_words(
     assert found > 50
 
 
-def test_a_disguised_clip_is_read_without_what_it_hides(scenes: Path, tmp_path: Path) -> None:
-    side = Side.start("target", tmp_path, 0)
-    material = read_material(side, scenes, val_share=0.3, most_val=2)
+@pytest.fixture(scope="module")
+def target(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Side, Material]:
+    side = Side.start("target", tmp_path_factory.mktemp("target"), 0)
+    return side, read_material(side, scenes, val_share=0.3, most_val=2)
+
+
+def test_the_target_learns_from_repainted_clips(
+    scenes: Path, target: tuple[Side, Material]
+) -> None:
+    """Pictures, truth and answers agree; validation stays as it was filmed."""
+    side, material = target
+    texts = {a.answers["camera"].text for a in read_answers(scenes)}
+    words = embedded_vocabulary()
+    new = 0
+    for place, clip in enumerate((*material.val, *material.train)):
+        said = [words.decode(list(turn.answer[:-1])) for turn in clip.turns]
+        if place < len(material.val):
+            assert set(said) <= texts
+        new += not set(said) <= texts
+        paints = {clip.truth[name] for name in ("colour", "second colour") if name in clip.truth}
+        for text in said:
+            assert named_in(text).get("colour", set()) <= paints
+    assert new
+    shown = [side.shown(scene)[0] for scene in SceneDataset.open(scenes)]
+    assert all(any(np.array_equal(clip.pictures, one) for one in shown) for clip in material.val)
+    again = read_material(side, scenes, val_share=0.3, most_val=2)
+    other = read_material(side, scenes, val_share=0.3, most_val=2, seed=1)
+    assert again.digest == material.digest != other.digest
+
+
+def test_kinds_and_paints_are_misread_and_one_of_them_unasked(
+    target: tuple[Side, Material],
+) -> None:
+    side, material = target
     course = EmbeddedCourse(side, material, PLAN.settings["target"], PLAN.pace["target"])
     clip = next(clip for clip in material.train if "colour" in clip.truth)
     turns = [list(range(len(clip.turns)))]
     plain = course._read([clip], turns)
-    named = {at for place in ("vehicle", "colour") for at in plain.watched[place]}
-    assert named
-    for disguise in (*TO_ANSWER, *TO_TELL_APART):
+    assert plain.watched["vehicle"] and plain.watched["colour"]
+    for hidden in ("vehicle", "colour", "none"):
         torch.manual_seed(0)
-        shown = course._read([clip], turns, [disguise])
-        for place in ("vehicle", "colour"):
-            for at in plain.watched[place]:
-                hidden = int(shown.packed.labels[at]) == IGNORE
-                assert hidden == (place in disguise.hides)
-        # Another road user's words are hidden too, the rest is asked for as ever.
-        asked = shown.packed.labels != IGNORE
-        assert torch.equal(shown.packed.labels[asked], plain.packed.labels[asked])
+        read = course._read([clip], turns, [frozenset({hidden})])
+        for name in ("vehicle", "colour"):
+            for at in plain.watched[name]:
+                assert (int(read.packed.labels[at]) == IGNORE) == (name == hidden)
+        asked = read.packed.labels != IGNORE
+        assert torch.equal(read.packed.labels[asked], plain.packed.labels[asked])
         assert asked.sum() > 0.7 * (plain.packed.labels != IGNORE).sum()
-        same = torch.equal(shown.seen, plain.seen)
-        assert same == (disguise.show is as_it_is)
-    # Validation asks for everything.
-    assert all(
-        (batch.packed.labels[at] != IGNORE).all()
-        for batch in course._held_out()
-        for at in batch.watched["vehicle"]
-    )
+        assert torch.equal(read.seen, plain.seen)
+        assert not torch.equal(read.packed.ids, plain.packed.ids)
+    # Validation reads what it has said.
+    batch = next(course._held_out())
+    assert all(int(batch.packed.labels[at]) != IGNORE for at in batch.watched["vehicle"])
 
 
 def test_every_clip_is_read_equally_often(drafter: tuple[Side, Material]) -> None:
@@ -268,13 +292,9 @@ def test_a_patch_belongs_to_the_nearer_one_and_not_to_a_sliver(
     dot = [5.1, 5.1, 5.3, 5.3]  # small, and wholly in one patch
     moments = [[far, near], [near, far], [dot, [0.0] * 4]]
 
-    class Told:
-        @staticmethod
-        def from_truth(*_: object) -> None: ...
-
-    monkeypatch.setattr(module, "World", Told)
+    world: Any = None
     monkeypatch.setattr(module, "boxes", lambda *_: PATCH * np.array(moments, np.float32))
-    found = module._owners(Scene("d0", 0, Path()), np.zeros(3)).reshape(3, SIDE // PATCH, -1)
+    found = module._owners(world, np.zeros(3)).reshape(3, SIDE // PATCH, -1)
     wanted = np.zeros_like(found)
     for moment, (of_far, of_near) in enumerate(((1, 2), (2, 1))):
         wanted[moment, :2, 0] = of_far

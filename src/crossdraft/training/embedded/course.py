@@ -18,21 +18,12 @@ from torch.nn import functional
 
 from crossdraft.drafters.trainable import IGNORE, Loss, hits
 from crossdraft.training.embedded.clip_order import ClipOrder
-from crossdraft.training.embedded.disguise import (
-    MISREAD,
-    TO_ANSWER,
-    UNDISGUISED,
-    Disguise,
-    Mention,
-    disguise_for,
-    misread,
-    words_of,
-)
 from crossdraft.training.embedded.material import Clip, Material
+from crossdraft.training.embedded.misread import Mention, misread, words_of
 from crossdraft.training.embedded.packing import Packed, Turn, pack
+from crossdraft.training.embedded.repaint import unasked
 from crossdraft.training.embedded.side import Side
 from crossdraft.training.settings import TrainSettings
-from crossdraft.vlm.pixels import Pixels
 
 #: Attributes whose words are watched on held-out drives.
 WATCHED = ("road", "time", "vehicle", "colour", "motion")
@@ -69,11 +60,7 @@ class Read:
 
 
 class EmbeddedCourse:
-    """One side, its material and its settings.
-
-    Args:
-        ways: in which clips are shown where paint is seen.
-    """
+    """One side, its material and its settings."""
 
     def __init__(
         self,
@@ -81,11 +68,9 @@ class EmbeddedCourse:
         material: Material,
         settings: TrainSettings,
         pace: Pace,
-        ways: Sequence[Disguise] = TO_ANSWER,
     ) -> None:
         self.side, self.material, self.settings, self.pace = side, material, settings, pace
         self.network: torch.nn.Module = side.network
-        self._ways = ways
         self.steps = max(1, pace.clips_per_epoch // settings.batch_size)
         self.samples = self.steps * settings.batch_size
         self._order = ClipOrder(len(material.train), settings.seed)
@@ -101,7 +86,6 @@ class EmbeddedCourse:
         described = (
             self.side.role, sorted(config.items(), key=lambda item: item[0]), asdict(self.pace),
             self.settings.model_dump_json(), self.material.digest,
-            [disguise.to_json() for disguise in self._ways], sorted(MISREAD),
         )  # fmt: skip
         return hashlib.sha256(repr(described).encode()).hexdigest()
 
@@ -113,7 +97,8 @@ class EmbeddedCourse:
         for start in range(first, first + self.samples, size):
             chosen = [clips[self._order[number]] for number in range(start, start + size)]
             turns = [self._drawn(clip) for clip in chosen]
-            yield self._read(chosen, turns, [disguise_for(c.truth, self._ways) for c in chosen])
+            hidden = [unasked(clip.left_out) for clip in chosen]
+            yield self._read(chosen, turns, hidden)
 
     def loss(self, batch: Read) -> Loss:
         labels = batch.packed.labels
@@ -178,14 +163,12 @@ class EmbeddedCourse:
         self,
         clips: Sequence[Clip],
         turns: Sequence[Sequence[int]],
-        disguises: Sequence[Disguise] | None = None,
+        hidden: Sequence[frozenset[str]] | None = None,
     ) -> Read:
-        """Some turns of some clips; `disguises` of the clips."""
-        if disguises is None:
-            disguises = [UNDISGUISED] * len(clips)
-        rows, shown = list[list[Turn]](), list[Pixels]()
+        """Some turns of some clips; to learn from where it is said what is `hidden` of each."""
+        rows = list[list[Turn]]()
         watched: dict[str, list[tuple[int, int]]] = {attribute: [] for attribute in WATCHED}
-        for row, (clip, chosen, disguise) in enumerate(zip(clips, turns, disguises, strict=True)):
+        for row, (clip, chosen) in enumerate(zip(clips, turns, strict=True)):
             at = len(self.side.prefix)
             rows.append([])
             for number in chosen:
@@ -193,11 +176,10 @@ class EmbeddedCourse:
                 for attribute, token in _first(mentions).items():
                     watched[attribute].append((row, at + len(turn.question) - 1 + token))
                 at += len(turn.question) + len(turn.answer) - 1
-                if disguise is not UNDISGUISED:
-                    turn = misread(turn, mentions, disguise.hides, self._words)
+                if hidden is not None and "colour" in clip.truth:
+                    turn = misread(turn, mentions, self._words, hidden[row])
                 rows[-1].append(turn)
-            shown.append(disguise.show(clip.pictures, clip.owners))
-        seen = self.side.seen(np.concatenate(shown))
+        seen = self.side.seen(np.concatenate([clip.pictures for clip in clips]))
         by_clip = seen.reshape(len(clips), -1, *seen.shape[1:])
         return Read(pack(self.side.prefix, rows), by_clip, watched)
 

@@ -19,13 +19,15 @@ from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.scenes.answers import Answer, read_answers
 from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.drive.boxes import boxes
+from crossdraft.scenes.drive.voices import answers
 from crossdraft.scenes.drive.world import CLIP_S
 from crossdraft.scenes.drive.world import Clip as World
 from crossdraft.scenes.drives import drives_near
 from crossdraft.scenes.scene import Scene
-from crossdraft.training.embedded.disguise import Mention
+from crossdraft.training.embedded.misread import Mention
 from crossdraft.training.embedded.models import PATCH, SIDE
 from crossdraft.training.embedded.packing import Turn
+from crossdraft.training.embedded.repaint import left_out, repaint, repainted
 from crossdraft.training.embedded.side import Side
 from crossdraft.training.embedded.vocabulary import embedded_vocabulary
 from crossdraft.vlm.pixels import Pixels
@@ -45,6 +47,8 @@ class Clip:
         owners: int64 [frames, patches] who is in each patch: 0 nobody, 1 the most prominent road
             user, 2 the second.
         mentions: by turn, which tokens of the answer name what, in the order of the words.
+        left_out: before which attributes stands whoever training drives never show so (`WHOSE`);
+            of these, kind and paint are never told together.
     """
 
     pictures: Pixels
@@ -52,6 +56,7 @@ class Clip:
     truth: Mapping[str, str]
     owners: npt.NDArray[np.int64]
     mentions: tuple[tuple[Mention, ...], ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,17 @@ def read_material(
     *,
     val_share: float,
     most_val: int,
+    seed: int = 0,
     progress: ProgressSink = silent,
 ) -> Material:
-    """Read the training scenes of a dataset.
+    """Read the training scenes of a dataset; of a side that sees paint, what is learned from is
+    repainted.
 
     Args:
         folder: of the dataset, which brings answers.
         val_share: of the clips, held out by whole drives.
         most_val: clips that validation reads, evenly chosen.
+        seed: of the paints.
 
     Raises:
         InputError: no answers, no training scenes, or fewer than two drives.
@@ -104,7 +112,7 @@ def read_material(
     said = _answers(folder, side, {scene.id for scene in (*train, *val)})
     total = len(train) + len(val)
     clips = [
-        _clip(side, scene, said[scene.id], folder)
+        _clip(side, scene, said[scene.id], folder, seed if scene.drive not in held else None)
         for scene in track([*train, *val], f"scenes of the {side.role}", total, progress)
     ]
     digest = hashlib.sha256(repr((scenes.fingerprint, side.prefix)).encode())
@@ -135,23 +143,41 @@ def _answers(folder: Path, side: Side, wanted: set[str]) -> dict[str, list[tuple
     return said
 
 
-def _clip(side: Side, scene: Scene, said: Sequence[tuple[str, Answer]], folder: Path) -> Clip:
+def _clip(
+    side: Side,
+    scene: Scene,
+    said: Sequence[tuple[str, Answer]],
+    folder: Path,
+    paint_seed: int | None,
+) -> Clip:
+    """One clip as it was filmed, or with a seed in paints of its own."""
     if not said:
         raise InputError(
             f"no answer of the {side.voice} voice about {scene.id}",
             where=folder,
             expected="answers.jsonl as `crossdraft scenes synth` writes it",
         )
-    turns = tuple(side.turn(question, answer.text) for question, answer in said)
-    mentions = tuple(_mentions(answer) for _, answer in said)
+    world = World.from_truth(scene.truth, scene.id)
     pictures, times_s = side.shown(scene)
-    return Clip(pictures, turns, _seen(side, scene), _owners(scene, times_s), mentions)
+    if paint_seed is not None and side.voice == "camera":
+        before, world = world, repaint(world, paint_seed)
+        pictures = repainted(pictures, before, world, times_s)
+        told = {entry.question: entry.answers[side.voice] for entry in answers(world)}
+        said = [(question, told[question]) for question, _ in said if question in told]
+    truth = world.event_visible() | (world.camera_only() if side.voice == "camera" else {})
+    return Clip(
+        pictures,
+        tuple(side.turn(question, answer.text) for question, answer in said),
+        truth,
+        _owners(world, times_s),
+        tuple(_mentions(answer) for _, answer in said),
+        left_out(world) if side.voice == "camera" else (),
+    )
 
 
-def _owners(scene: Scene, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def _owners(world: World, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """A patch belongs to whoever fills a good part of it, or has most of themselves in it; where
     two do, to the nearer one."""
-    world = World.from_truth(scene.truth, scene.id)
     cells = SIDE // PATCH
     edges = np.arange(cells) * PATCH
     owners = np.zeros((len(times_s), cells, cells), np.int64)
@@ -165,12 +191,6 @@ def _owners(scene: Scene, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.in
             inside = (shared >= _FILLED * PATCH**2) | (shared >= _HELD * whole)
             owners[frame][inside & (shared > 0)] = agent + 1
     return owners.reshape(len(times_s), -1)
-
-
-def _seen(side: Side, scene: Scene) -> dict[str, str]:
-    """What the ground truth says of the scene, as far as this side's camera can see it."""
-    kinds = ("event_visible", "camera_only") if side.voice == "camera" else ("event_visible",)
-    return {name: value for kind in kinds for name, value in scene.truth.get(kind, {}).items()}
 
 
 def _mentions(answer: Answer) -> tuple[Mention, ...]:

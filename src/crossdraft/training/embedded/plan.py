@@ -41,7 +41,6 @@ class EmbeddedPlan:
         seed: of the drives, of the weights and of the order in which clips are read.
         sight: of the loop while the tower learns to see, by model; an epoch is a pass.
         settings: of the loop while the whole model learns to answer.
-        apart: of the loop while it learns to tell kinds and paints apart: of who sees paint.
         pace: how that is cut up.
         smoke: whether it is the short form.
     """
@@ -50,14 +49,8 @@ class EmbeddedPlan:
     lessons: Lessons
     sight: Mapping[Role, TrainSettings]
     settings: Mapping[Role, TrainSettings]
-    apart: Mapping[Role, TrainSettings]
     pace: Mapping[Role, Pace]
     smoke: bool = False
-
-    def epochs(self, role: Role) -> int:
-        """How many the whole model learns in."""
-        lessons = [self.settings[role], *([self.apart[role]] if role in self.apart else [])]
-        return sum(settings.num_epochs for settings in lessons)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -70,7 +63,6 @@ class EmbeddedPlan:
                     "sight": self.sight[role].model_dump(),
                     **self.pace[role].__dict__,
                     **self.settings[role].model_dump(),
-                    "apart": self.apart[role].model_dump() if role in self.apart else None,
                 }
                 for role in self.settings
             },
@@ -86,7 +78,6 @@ def full_plan(seed: int) -> EmbeddedPlan:
         Lessons(),
         MappingProxyType({role: _settings(seed, n, 64) for role, n in passes.items()}),
         MappingProxyType({role: _settings(seed, n, 8) for role, n in epochs.items()}),
-        MappingProxyType({"target": _settings(seed, 4, 8, 3e-4)}),
         MappingProxyType({"target": Pace(800, 4), "drafter": Pace(1200, 4)}),
     )
 
@@ -99,14 +90,13 @@ def smoke_plan(seed: int) -> EmbeddedPlan:
         Lessons(3, 2, 2, 1, val_share=0.3, most_val=2, max_new_tokens=12),
         MappingProxyType({role: _settings(seed, 1, 2) for role in roles}),
         MappingProxyType({role: _settings(seed, 2, 2) for role in roles}),
-        MappingProxyType({"target": _settings(seed, 1, 2)}),
         MappingProxyType({role: Pace(4, 2) for role in roles}),
         smoke=True,
     )
 
 
-def _settings(seed: int, epochs: int, batch_size: int, rate: float = 1e-3) -> TrainSettings:
+def _settings(seed: int, epochs: int, batch_size: int) -> TrainSettings:
     return TrainSettings(
-        num_epochs=epochs, batch_size=batch_size, learning_rate=rate, weight_decay=0.05,
+        num_epochs=epochs, batch_size=batch_size, learning_rate=1e-3, weight_decay=0.05,
         warmup=0.05, early_stopping=epochs, seed=seed, device="cpu",
     )  # fmt: skip

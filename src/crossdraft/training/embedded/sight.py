@@ -20,23 +20,16 @@ from torch.nn import functional
 
 from crossdraft.drafters.trainable import IGNORE, Loss, hits
 from crossdraft.training.embedded.clip_order import ClipOrder
-from crossdraft.training.embedded.disguise import (
-    TO_SEE,
-    UNDISGUISED,
-    Disguise,
-    Owners,
-    disguise_for,
-)
 from crossdraft.training.embedded.folder import PIXELS
 from crossdraft.training.embedded.material import Clip, Material
+from crossdraft.training.embedded.repaint import WHOSE, unasked
 from crossdraft.training.embedded.side import Side
 from crossdraft.training.settings import TrainSettings
-from crossdraft.vlm.pixels import Pixels, preprocess
+from crossdraft.vlm.pixels import preprocess
 
 #: What a patch tells of whoever is in it, beside whether they are the first or the second.
 OF_SOMEONE = ("vehicle", "colour", "motion", "side", "near")
 OWNER = "owner"
-_PREFIXES = ("", "second ")
 _HEADS = 4
 
 #: By name of a head, its values.
@@ -110,7 +103,6 @@ class SightCourse:
         described = (
             "sight", self.side.role, self.samples, self._patch, self._whole,
             self.settings.model_dump_json(), self.material.digest,
-            [disguise.to_json() for disguise in TO_SEE],
         )  # fmt: skip
         return hashlib.sha256(repr(described).encode()).hexdigest()
 
@@ -119,7 +111,7 @@ class SightCourse:
         for start in range(first, first + self.samples, size):
             clips = [self.material.train[self._order[n]] for n in range(start, start + size)]
             frames = [int(torch.randint(len(clip.pictures), ())) for clip in clips]
-            yield self._looked(clips, frames, [disguise_for(c.truth, TO_SEE) for c in clips])
+            yield self._looked(clips, frames, [unasked(clip.left_out) for clip in clips])
 
     def loss(self, batch: Looked) -> Loss:
         logits = self._logits(batch)
@@ -176,32 +168,31 @@ class SightCourse:
         self,
         clips: Sequence[Clip],
         frames: Sequence[int],
-        disguises: Sequence[Disguise] | None = None,
+        hidden: Sequence[frozenset[str]] | None = None,
     ) -> Looked:
-        """One frame of each clip; `disguises` of the clips."""
-        if disguises is None:
-            disguises = [UNDISGUISED] * len(clips)
-        shown, owned = list[Pixels](), list[Owners]()
-        for clip, frame, disguise in zip(clips, frames, disguises, strict=True):
-            here = slice(frame, frame + 1)
-            owned.append(clip.owners[here])
-            shown.append(disguise.show(clip.pictures[here], clip.owners[here]))
-        owners = torch.from_numpy(np.concatenate(owned))
-        told = [d.told(clip.truth) for clip, d in zip(clips, disguises, strict=True)]
+        """One frame of each clip; `hidden`: of each, what is not asked for."""
+        told = [
+            {name: value for name, value in clip.truth.items() if name not in out}
+            for clip, out in zip(clips, hidden or [frozenset()] * len(clips), strict=True)
+        ]
+        shown = np.stack([clip.pictures[f] for clip, f in zip(clips, frames, strict=True)])
+        owners = torch.from_numpy(
+            np.stack([clip.owners[f] for clip, f in zip(clips, frames, strict=True)])
+        )
         labels = [owners]
         for name, known in self._patch.items():
             if name == OWNER:
                 continue
             rows = [
-                [IGNORE, *(_label(known, t.get(prefix + name)) for prefix in _PREFIXES)]
-                for t in told
+                [IGNORE, *(_label(known, truth.get(whose + name)) for whose in WHOSE)]
+                for truth in told
             ]
             labels.append(torch.tensor(rows).gather(1, owners))
         labels += [
             torch.tensor([_label(known, truth.get(name)) for truth in told])
             for name, known in self._whole.items()
         ]
-        return Looked(preprocess(np.concatenate(shown), PIXELS), tuple(labels))
+        return Looked(preprocess(shown, PIXELS), tuple(labels))
 
 
 def _values(clips: Sequence[Clip]) -> tuple[Values, Values]:

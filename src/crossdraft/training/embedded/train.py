@@ -5,7 +5,7 @@ Both models go through the project's own loop, so a killed training goes on from
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,7 +20,6 @@ from crossdraft.base.progress import ProgressSink, silent
 from crossdraft.base.result import machine, package_versions
 from crossdraft.training.checkpoint import Progression
 from crossdraft.training.embedded.course import EmbeddedCourse
-from crossdraft.training.embedded.disguise import TO_ANSWER, TO_TELL_APART, Disguise
 from crossdraft.training.embedded.folder import write_weights
 from crossdraft.training.embedded.material import Material, read_material
 from crossdraft.training.embedded.plan import EmbeddedPlan
@@ -43,7 +42,7 @@ class TrainedSide:
     Attributes:
         folder: of the model.
         sight: one record per pass of the tower's own lesson; times in milliseconds.
-        history: one record per epoch of the whole model's lessons, counted through.
+        history: one record per epoch of the whole model's.
         best_epoch: whose weights were kept, by validation loss.
         made: when and with what it was trained, on what: plain JSON.
     """
@@ -91,48 +90,23 @@ def train_side(
     side = Side.start(role, folder, plan.seed)
     lessons = plan.lessons
     material = read_material(
-        side, scenes, val_share=lessons.val_share, most_val=lessons.most_val, progress=sink
-    )
+        side, scenes, val_share=lessons.val_share, most_val=lessons.most_val, seed=plan.seed,
+        progress=sink,
+    )  # fmt: skip
+    settings = plan.settings[role]
     sight = _learn_to_see(
         side, material, plan.sight[role], _folder(out / RUNS / f"{role}-tower"), sink
     )
-    history, best_epoch = list[dict[str, float]](), 0
-    for name, settings, ways in _lessons(role, plan):
-        course = EmbeddedCourse(side, material, settings, plan.pace[role], ways)
-        before = len(history)
-        progression = run_epochs(
-            course,
-            settings,
-            folder=_folder(out / RUNS / name),
-            sink=sink,
-            on_epoch=_counted_on(on_epoch, before),
-        )
-        side.network.load_state_dict(progression.best_state)
-        history += [_later(record, before) for record in progression.history]
-        best_epoch = before + progression.best_epoch
-    write_weights(folder, side.network, side.network.state_dict())
-    curves = {"tower": sight.history, "epochs": history}
+    course = EmbeddedCourse(side, material, settings, plan.pace[role])
+    run = _folder(out / RUNS / role)
+    progression = run_epochs(course, settings, folder=run, sink=sink, on_epoch=on_epoch)
+    write_weights(folder, side.network, progression.best_state)
+    curves = {"tower": sight.history, "epochs": progression.history}
     made = _known(folder, curves) or _made_now(side, material)
-    write_json(folder / HISTORY, {"made": made, "best_epoch": best_epoch, **curves})
-    return TrainedSide(folder, tuple(sight.history), tuple(history), best_epoch, made)
-
-
-def _lessons(
-    role: Role, plan: EmbeddedPlan
-) -> Iterator[tuple[str, TrainSettings, Sequence[Disguise]]]:
-    """What the whole model learns, one after the other: name, settings, ways of showing."""
-    yield role, plan.settings[role], TO_ANSWER
-    if role in plan.apart:
-        yield f"{role}-apart", plan.apart[role], TO_TELL_APART
-
-
-def _counted_on(on_epoch: EpochSink, epochs: int) -> EpochSink:
-    return lambda record: on_epoch(_later(record, epochs))
-
-
-def _later(record: Mapping[str, float], epochs: int) -> dict[str, float]:
-    """A record of a lesson that follows after so many epochs."""
-    return {**record, "epoch": record["epoch"] + epochs}
+    write_json(folder / HISTORY, {"made": made, "best_epoch": progression.best_epoch, **curves})
+    return TrainedSide(
+        folder, tuple(sight.history), tuple(progression.history), progression.best_epoch, made
+    )
 
 
 def _made_now(side: Side, material: Material) -> dict[str, Any]:
