@@ -41,7 +41,7 @@ _LEARNED: Mapping[Role, tuple[str, ...]] = {
         "Training drives leave a paint out of each kind of road user. So that no paint tells the "
         "kind, everyone in its training clips was given any paint "
         "(`training/embedded/repaint.py`); of a combination that the drives leave out it was "
-        "told the kind or the paint, never both.",
+        "told the kind or the paint, never both at once.",
         "",
     ),
     "drafter": (),

@@ -48,7 +48,7 @@ class Clip:
             user, 2 the second.
         mentions: by turn, which tokens of the answer name what, in the order of the words.
         left_out: before which attributes stands whoever training drives never show so (`WHOSE`);
-            of these, kind and paint are never told together.
+            of these, kind and paint are never told at once.
     """
 
     pictures: Pixels

@@ -3,7 +3,7 @@
 Training drives never show some paints on some kinds, so a model that sees paint takes that for a
 rule and fails on the combination that it meets later. Whoever is met in a training clip is given
 any paint instead, in the pictures, in the ground truth and in the answers. What the drives leave
-out stays left out in one respect: nobody is told both kind and paint of such a road user.
+out stays left out in one respect: kind and paint of such a road user are never told at once.
 """
 
 from __future__ import annotations
