@@ -46,8 +46,7 @@ def train_embedded(
 ) -> None:
     """Train the embedded pair from nothing: make its drives, train both models, score them.
 
-    Needs no network and no GPU, and takes an hour or two on two cores. A killed training that is
-    called again goes on from its last epoch.
+    Needs no network and no GPU. A killed training that is called again goes on from its last epoch.
 
     Example: crossdraft pair train-embedded --out mine --smoke
     """

@@ -116,6 +116,8 @@ def test_the_target_learns_from_repainted_clips(
     assert new
     shown = [side.shown(scene)[0] for scene in SceneDataset.open(scenes)]
     assert all(any(np.array_equal(clip.pictures, one) for one in shown) for clip in material.val)
+    painted = [clip for clip in material.train if "colour" in clip.truth]
+    assert not all(any(np.array_equal(clip.pictures, one) for one in shown) for clip in painted)
     again = read_material(side, scenes, val_share=0.3, most_val=2)
     other = read_material(side, scenes, val_share=0.3, most_val=2, seed=1)
     assert again.digest == material.digest != other.digest
@@ -144,6 +146,26 @@ def test_kinds_and_paints_are_misread_and_one_of_them_unasked(
     # Validation reads what it has said.
     batch = next(course._held_out())
     assert all(int(batch.packed.labels[at]) != IGNORE for at in batch.watched["vehicle"])
+
+
+def test_training_batches_are_misread_and_leave_out(target: tuple[Side, Material]) -> None:
+    side, material = target
+    held = tuple(replace(c, left_out=("",) if "colour" in c.truth else ()) for c in material.train)
+    left = replace(material, train=held)
+    course = EmbeddedCourse(side, left, PLAN.settings["target"], PLAN.pace["target"])
+    torch.manual_seed(0)
+    exchanged, asked = 0, {"vehicle": set[bool](), "colour": set[bool]()}
+    for batch in (one for _ in range(8) for one in course.batches(0)):
+        labels, ids = batch.packed.labels, batch.packed.ids
+        rows: dict[str, dict[int, bool]] = {name: {} for name in asked}
+        for name, told in rows.items():
+            for row, at in batch.watched[name]:
+                told[row] = int(labels[row, at]) != IGNORE
+                exchanged += told[row] and int(labels[row, at]) != int(ids[row, at + 1])
+            asked[name] |= set(told.values())
+        both = rows["vehicle"].keys() & rows["colour"].keys()
+        assert all(rows["vehicle"][row] != rows["colour"][row] for row in both)
+    assert exchanged and asked == {"vehicle": {False, True}, "colour": {False, True}}
 
 
 def test_every_clip_is_read_equally_often(drafter: tuple[Side, Material]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from crossdraft.scenes.drive.phrases import Phrase, named, said
 from crossdraft.scenes.drive.words import WORDS, word
-from crossdraft.scenes.drive.world import Agent, Beside, Clip
+from crossdraft.scenes.drive.world import WHOSE, Agent, Beside, Clip
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,7 @@ class Someone:
 
 def everyone(clip: Clip) -> list[Someone]:
     """Who is there, the most prominent first."""
-    return [
-        Someone(agent, clip, prefix)
-        for prefix, agent in zip(("", "second "), clip.agents, strict=False)
-    ]
+    return [Someone(agent, clip, prefix) for prefix, agent in zip(WHOSE, clip.agents, strict=False)]
 
 
 def road(clip: Clip, choice: str | int = 0) -> Phrase:

@@ -30,6 +30,8 @@ LightState = Literal["red", "yellow", "green"]
 #: Left and right, near and far end, in metres.
 Body = tuple[tuple[float, float], tuple[float, float]]
 
+#: What stands before the attributes of the first road user, and of the second.
+WHOSE = ("", "second ")
 #: Length of every clip.
 CLIP_S = 1.0
 #: Nearer than this in the middle of the clip is near.
@@ -137,7 +139,7 @@ class Clip:
             seen |= {"left": self.left, "right": self.right}
             seen["mountains"] = "yes" if self.mountains else "no"
             seen["traffic light"] = "yes" if self.light else "no"
-        for prefix, agent in zip(("", "second "), self.agents, strict=False):
+        for prefix, agent in zip(WHOSE, self.agents, strict=False):
             seen |= {
                 f"{prefix}vehicle": agent.kind,
                 f"{prefix}motion": agent.motion,
@@ -153,7 +155,7 @@ class Clip:
             seen |= {"time": self.time, "weather": self.weather}
             if self.light:
                 seen["light state"] = self.light.state
-        for prefix, agent in zip(("", "second "), self.agents, strict=False):
+        for prefix, agent in zip(WHOSE, self.agents, strict=False):
             seen[f"{prefix}colour"] = agent.colour
         return seen
 

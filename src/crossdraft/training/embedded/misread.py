@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from crossdraft.drafters.trainable import IGNORE
+from crossdraft.scenes.drive.world import WHOSE
 from crossdraft.training.embedded.packing import Turn
 
 #: What is read as any other of its kind, of the first road user and of the second.
@@ -31,7 +32,7 @@ class Mention:
     @property
     def plain(self) -> str:
         """The attribute, whoever it is of."""
-        return self.attribute.removeprefix("second ")
+        return self.attribute.removeprefix(WHOSE[1])
 
 
 #: By attribute and length, what mentions of it say.

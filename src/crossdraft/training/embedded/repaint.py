@@ -18,11 +18,8 @@ import torch
 from crossdraft.scenes.drive.dice import Dice
 from crossdraft.scenes.drive.picture import Camera
 from crossdraft.scenes.drive.traffic import HELD_OUT_PAINT
-from crossdraft.scenes.drive.world import CLIP_S, Clip, Colour
+from crossdraft.scenes.drive.world import CLIP_S, WHOSE, Clip, Colour
 from crossdraft.vlm.pixels import Pixels
-
-#: Before the attributes of the first road user and of the second.
-WHOSE = ("", "second ")
 
 
 def repaint(world: Clip, seed: int) -> Clip:

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crossdraft.drafters.trainable import IGNORE, Loss, hits
+from crossdraft.scenes.drive.world import WHOSE
 from crossdraft.training.embedded.clip_order import ClipOrder
 from crossdraft.training.embedded.folder import PIXELS
 from crossdraft.training.embedded.material import Clip, Material
-from crossdraft.training.embedded.repaint import WHOSE, unasked
+from crossdraft.training.embedded.repaint import unasked
 from crossdraft.training.embedded.side import Side
 from crossdraft.training.settings import TrainSettings
 from crossdraft.vlm.pixels import preprocess
