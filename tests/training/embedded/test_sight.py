@@ -123,6 +123,24 @@ def test_validation_looks_at_frames_of_every_time(
     assert frames[7:] == first, "the same ones in every epoch"
 
 
+def test_patches_count_as_much_as_the_whole_frame(side: Side) -> None:
+    course = _course(side, 4, 1)
+    labels = course._looked(course.material.train, [0, 0, 0, 0]).labels
+    patches = len(course._patch)
+    assert patches == 3 and len(labels) == 5
+    # Wrong by the same measure in one head of each: a third of one side, half of the other.
+    sure = [torch.nn.functional.one_hot(told.clamp_min(0), 3) * 20.0 for told in labels]
+    whole = course._loss([*sure[:4], torch.zeros_like(sure[4])], labels)
+    patch = course._loss([torch.zeros_like(sure[0]), *sure[1:]], labels)
+    assert float(patch) == pytest.approx(np.log(3) / 3 / 2, abs=1e-4)
+    assert float(whole) == pytest.approx(np.log(3) / 2 / 2, abs=1e-4)
+    # Where patches tell nothing, the whole counts alone.
+    nothing = [torch.full_like(told, IGNORE) for told in labels[:3]] + list(labels[3:])
+    assert float(course._loss([*sure[:4], torch.zeros_like(sure[4])], nothing)) == pytest.approx(
+        np.log(3) / 2, abs=1e-4
+    )
+
+
 def test_a_tower_learns_what_is_where(side: Side) -> None:
     course = _course(side, 32, 8)
     progression = run_epochs(course, course.settings)

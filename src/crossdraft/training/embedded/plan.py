@@ -71,7 +71,7 @@ class EmbeddedPlan:
 
 def full_plan(seed: int) -> EmbeddedPlan:
     """The training of the shipped pair."""
-    passes: dict[Role, int] = {"target": 36, "drafter": 64}
+    passes: dict[Role, int] = {"target": 42, "drafter": 64}
     epochs: dict[Role, int] = {"target": 11, "drafter": 12}
     return EmbeddedPlan(
         seed,

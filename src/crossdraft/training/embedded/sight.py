@@ -116,7 +116,7 @@ class SightCourse:
 
     def loss(self, batch: Looked) -> Loss:
         logits = self._logits(batch)
-        value = torch.stack(list(self._losses(logits, batch.labels))).mean()
+        value = self._loss(logits, batch.labels)
         counted = [hits(f.detach(), wanted) for f, wanted in zip(logits, batch.labels, strict=True)]
         tokens, top1, top5 = (sum(column) for column in zip(*counted, strict=True))
         return Loss(value, tokens, top1, top5)
@@ -133,8 +133,7 @@ class SightCourse:
             frames = [(start + i) % len(clip.pictures) for i, clip in enumerate(chosen)]
             batch = self._looked(chosen, frames)
             logits = self._logits(batch)
-            losses = list(self._losses(logits, batch.labels))
-            total += float(torch.stack(losses).mean()) * len(chosen)
+            total += float(self._loss(logits, batch.labels)) * len(chosen)
             for place, (found, wanted) in enumerate(zip(logits, batch.labels, strict=True)):
                 count, top1, _ = hits(found, wanted)
                 asked[place] += count
@@ -153,12 +152,16 @@ class SightCourse:
     def on_best(self) -> None:
         """Nothing: the state keeps the best weights."""
 
-    def _losses(self, logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Of each head that has something to tell; each counts alike, however often that is."""
-        for found, wanted in zip(logits, labels, strict=True):
-            told = wanted != IGNORE
-            if told.any():
-                yield functional.cross_entropy(found[told], wanted[told])
+    def _loss(self, logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Tensor:
+        """Patches count as much as the whole frame; within each, all heads that have something to
+        tell count alike, however often that is."""
+        told = [
+            (place < len(self._patch), functional.cross_entropy(found[said], wanted[said]))
+            for place, (found, wanted) in enumerate(zip(logits, labels, strict=True))
+            if (said := wanted != IGNORE).any()
+        ]
+        sides = ([loss for patch, loss in told if patch is side] for side in (True, False))
+        return torch.stack([torch.stack(losses).mean() for losses in sides if losses]).mean()
 
     def _logits(self, batch: Looked) -> list[Tensor]:
         with torch.autocast(batch.pixels.device.type, dtype=torch.bfloat16):
