@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 PAIRS  ?= ../shared/real/extraction_1s.json.gz
 EVENTS ?= ../shared/real/events/*.npy
 WORLD  ?= world
+DEMO   ?= runs/demo
+ASK    ?= Describe the following scene.
 
 .PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens bench-gpu bench-embedded clean
 
@@ -17,11 +19,18 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	@test -e "$(PAIRS)" || { \
-	  echo "demo: no recorded answers at $(PAIRS)"; \
-	  echo "demo: give your own file of paired answers: make demo PAIRS=answers.json.gz"; \
-	  exit 2; }
-	$(BIN)/crossdraft evaluate --pairs "$(PAIRS)" --nodes 60 --depth 16 --online
+	@test -e "$(PAIRS)" || test "$(origin PAIRS)" = file || { echo "demo: no recorded answers at $(PAIRS)"; exit 2; }
+	$(BIN)/crossdraft scenes synth --out $(DEMO)/world --split test --drives 2 --clips-per-drive 2
+	@for how in "--answer-with target" "--answer-with drafter" "--drafter drafter-text+suffix"; do \
+	  echo; echo "crossdraft generate --scene $(DEMO)/world/test-0000/0 -q '$(ASK)' $$how"; \
+	  $(BIN)/crossdraft generate --scene $(DEMO)/world/test-0000/0 -q "$(ASK)" $$how || exit; \
+	done; echo
+	$(BIN)/crossdraft verify --drafter suffix --drafter drafter-text --scene $(DEMO)/world/test-0000/0
+	@if test -e "$(PAIRS)"; then \
+	  $(BIN)/crossdraft evaluate --pairs "$(PAIRS)" --nodes 60 --depth 16 --online; \
+	else \
+	  echo "demo: for drafters on recorded answers give a file of them: make demo PAIRS=answers.json.gz"; \
+	fi
 
 lint: setup
 	$(BIN)/ruff check .
