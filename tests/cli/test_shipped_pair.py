@@ -53,13 +53,18 @@ def _right(scored: Outcome, role: str, attribute: str, what: str = "accuracy") -
     return float(scored.payload[role]["attributes"][attribute][what]["value"])
 
 
-def test_both_say_what_is_there(scored: Outcome) -> None:
-    """Few clips, so well below what the cards say."""
-    for attribute in ("road", "time", "vehicle"):
-        right = _right(scored, "target", attribute)
-        assert right >= 0.7, attribute
-        assert right >= _right(scored, "target", attribute, "swapped") + 0.3, attribute
-    assert _right(scored, "drafter", "motion") >= 0.5
+SEEN = [
+    *(("target", name) for name in ("road", "time", "vehicle", "colour", "motion")),
+    *(("drafter", name) for name in ("vehicle", "motion")),
+]
+
+
+@pytest.mark.parametrize(("role", "attribute"), SEEN)
+def test_both_say_what_is_there(scored: Outcome, role: str, attribute: str) -> None:
+    """Few clips, so below what the cards say."""
+    right = _right(scored, role, attribute)
+    assert right >= 0.8
+    assert right >= _right(scored, role, attribute, "swapped") + 0.3
 
 
 def test_the_drafter_names_no_paint(scored: Outcome) -> None:
