@@ -19,7 +19,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	@test -e "$(PAIRS)" || test "$(origin PAIRS)" = file || { echo "demo: no recorded answers at $(PAIRS)"; exit 2; }
+	@test -e "$(PAIRS)" || test "$(origin PAIRS)" = file || { \
+	  echo "demo: no recorded answers at $(PAIRS); name a file of paired answers, or leave PAIRS out"; \
+	  exit 2; }
 	$(BIN)/crossdraft scenes synth --out $(DEMO)/world --split test --drives 2 --clips-per-drive 2
 	@for how in "--answer-with target" "--answer-with drafter" "--drafter drafter-text+suffix"; do \
 	  echo; echo "crossdraft generate --scene $(DEMO)/world/test-0000/0 -q '$(ASK)' $$how"; \

@@ -15,7 +15,6 @@ from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.questions import DEFAULT_QUESTIONS
 from crossdraft.scenes.synth import plan_synth, run_synth
 from crossdraft.scenes.synth_settings import SynthSettings
-from crossdraft.training.embedded.folder import WEIGHTS
 from crossdraft.vlm.model_spec import ROLES
 from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.pair_models import PairModels
@@ -24,10 +23,6 @@ from tests.cli.run import crossdraft_here as here
 
 #: Neither the seed of the training nor that of the published scores.
 WORLD = SynthSettings(seed=77)
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / EMBEDDED / "target" / WEIGHTS).is_file(),
-    reason="the package was built without the embedded pair's weights",
-)
 DRAFTERS = ((), ("--drafter", "suffix"), ("--drafter", "drafter-text", "--gamma", "4"))
 
 

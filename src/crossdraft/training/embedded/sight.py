@@ -153,15 +153,12 @@ class SightCourse:
         """Nothing: the state keeps the best weights."""
 
     def _loss(self, logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Tensor:
-        """Patches count as much as the whole frame; within each, all heads that have something to
-        tell count alike, however often that is."""
-        told = [
-            (place < len(self._patch), functional.cross_entropy(found[said], wanted[said]))
-            for place, (found, wanted) in enumerate(zip(logits, labels, strict=True))
-            if (said := wanted != IGNORE).any()
-        ]
-        sides = ([loss for patch, loss in told if patch is side] for side in (True, False))
-        return torch.stack([torch.stack(losses).mean() for losses in sides if losses]).mean()
+        """Patches count as much as the whole frame, though it has more heads."""
+        of_patch = len(self._patch)
+        patches = list(_losses(logits[:of_patch], labels[:of_patch]))
+        whole = list(_losses(logits[of_patch:], labels[of_patch:]))
+        told = [torch.stack(losses).mean() for losses in (patches, whole) if losses]
+        return torch.stack(told).mean()
 
     def _logits(self, batch: Looked) -> list[Tensor]:
         with torch.autocast(batch.pixels.device.type, dtype=torch.bfloat16):
@@ -197,6 +194,14 @@ class SightCourse:
             for name, known in self._whole.items()
         ]
         return Looked(preprocess(shown, PIXELS), tuple(labels))
+
+
+def _losses(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Of each head that has something to tell; each counts alike, however often that is."""
+    for found, wanted in zip(logits, labels, strict=True):
+        told = wanted != IGNORE
+        if told.any():
+            yield functional.cross_entropy(found[told], wanted[told])
 
 
 def _values(clips: Sequence[Clip]) -> tuple[Values, Values]:
