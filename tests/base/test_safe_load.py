@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.safe_load import load_pickled_npy, load_tensors
+from crossdraft.base.safe_load import load_pickled_npy, load_plain, load_tensors
 
 
 class Evil:
@@ -108,3 +108,36 @@ def test_what_is_wrong_with_a_torch_file_is_said_in_a_line(tmp_path: Path) -> No
             load_tensors(path)
         assert caught.value.expected == "a .safetensors file, or tensors that torch.save wrote"
         assert "\n" not in caught.value.found
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("name", ["a.pt", "a", "a.safetensors"])
+@pytest.mark.parametrize("archive", [False, True])
+def test_plain_values_beside_tensors(
+    tmp_path: Path, name: str, mapped: bool, archive: bool
+) -> None:
+    value = {"w": torch.ones(2), "list": [{"a": "b", "c": None}, (1, 2.5, True)], 3: torch.ones(1)}
+    torch.save(value, tmp_path / name, _use_new_zipfile_serialization=archive)
+    loaded = load_plain(tmp_path / name, mapped=mapped)
+    assert loaded["list"] == value["list"] and torch.equal(loaded["w"], torch.ones(2))
+
+
+def test_only_plain_values_beside_tensors(tmp_path: Path) -> None:
+    itself: list[object] = []
+    itself.append(itself)
+    sparse = torch.ones(2, 2).to_sparse()
+    for value, found in (
+        ({1, 2}, "a set"), (torch.Size([2]), None), (torch.float32, "a dtype"),
+        (sparse, "a tensor that is not dense"), (torch.nn.Parameter(torch.ones(2)), "a Parameter"),
+        (itself, None),
+    ):  # fmt: skip
+        torch.save({"a": [value]}, tmp_path / "a.pt")
+        if found is None:
+            load_plain(tmp_path / "a.pt")
+            continue
+        with pytest.raises(InputError, match=f"holds {found}"):
+            load_plain(tmp_path / "a.pt")
+    torch.save({"w": Evil(tmp_path / "trap")}, tmp_path / "evil.pt")
+    with pytest.raises(InputError, match=r"posix\.mkdir"):
+        load_plain(tmp_path / "evil.pt", mapped=True)
+    assert not (tmp_path / "trap").exists()

@@ -27,7 +27,7 @@ from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import Fixed, Width
 from crossdraft.drafters.base import Budget, Context, Drafter
 from crossdraft.vlm.prompt import Prompt
-from crossdraft.vlm.session import Answer, Session, Step
+from crossdraft.vlm.session import Answer, Session, States, Step
 
 EMPTY = DraftTree.empty()
 GREEDY = Greedy()
@@ -149,8 +149,22 @@ class Scripted(Session):
         raise NotImplementedError
 
     def answer_many(
-        self, questions: Sequence[str | Prompt], max_new_tokens: int = 50, *, states: bool = False
+        self,
+        questions: Sequence[str | Prompt],
+        max_new_tokens: int = 50,
+        *,
+        states: bool = False,
+        top: int = 0,
     ) -> list[Answer]:
+        raise NotImplementedError
+
+    def read_many(
+        self,
+        questions: Sequence[str | Prompt],
+        answers: Sequence[Sequence[int]],
+        *,
+        top: int = 0,
+    ) -> list[States]:
         raise NotImplementedError
 
     def _pass(self, kind: str, tokens: Sequence[int], tree: DraftTree) -> Step:

@@ -15,6 +15,7 @@ from crossdraft.drafters.checkpoint import save_drafter
 from crossdraft.scenes.writers import write_h5, write_npy
 from tests.docs.commands import ROOT, parses
 from tests.make import recorded_pairs
+from tests.pairs.store.stores import make_row, write_store
 from tests.scenes.event_files import made_stream
 from tests.scenes.scene_folders import make_scenes
 from tests.scenes.videos import make_video, numbered_frames
@@ -67,6 +68,8 @@ def test_python_examples_run(page: Path, extraction_file: Path) -> None:
     if page.name == "scenes.md":
         make_scenes(extraction_file.parent / "clips" / "train_1s")
         write_h5(made_stream(500), extraction_file.parent / "events.h5")
+    if page.name == "pair_store.md":
+        write_store(extraction_file.parent / "store", [make_row(i) for i in range(20)])
     if page.name in ("README.md", "sessions.md", "model_pairs.md", "decoding.md"):
         write_video_llava(extraction_file.parent / "Video-LLaVA-7B-hf")
         make_video(extraction_file.parent / "drive.mp4", numbered_frames(10))

@@ -204,7 +204,7 @@ def pair_sets(draw: st.DrawFn) -> PairSet:
         tuple(
             Pair(clip, i, draw(st.text(max_size=6)), draw(st.integers(0, 3)), draw(tokens),
                  draw(tokens), draw(texts), draw(texts), draw(texts), "data", draw(stages),
-                 draw(stages), {"note": draw(texts)})
+                 draw(stages), {"note": draw(texts)}, draw(st.booleans()))
             for i, clip in enumerate(clips)
         ),
         "extraction",

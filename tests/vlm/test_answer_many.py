@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -11,10 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossdraft.base.clock import Spans
+from crossdraft.base.errors import InputError
 from crossdraft.base.tree import DraftTree
+from crossdraft.vlm.causal import answer_scenes
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Answer
 from crossdraft.vlm.target import Target
+from crossdraft.vlm.top_logits import largest
 from tests.vlm.models import (
     DECODERS,
     IMAGE,
@@ -173,3 +178,148 @@ def test_ten_answers_equal_ten_fresh_runs() -> None:
         assert answer.tokens == alone.tokens
         assert answer.hidden is not None and alone.hidden is not None
         close(answer.hidden, alone.hidden)
+
+
+# --- logits and layers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("llama", "text"), ("gemma3", "text"), ("qwen2.5-vl", "video")]
+)
+def test_layers_and_the_largest_logits_of_every_row(name: str, kind: str) -> None:
+    """Rows of the whole model without a cache; the greedy choice is the first of them."""
+    model = tiny(name)
+    rng = random.Random(16)
+    scene = scene_of(model, rng, kind, before=6)
+    questions = [word_ids(rng, length) for length in (2, 7)]
+    prompts = [scene.prompt(question) for question in questions]
+    session = Target(model).with_layers([0, 2]).open(prompts[0])
+    for question, answer in zip(
+        questions, session.answer_many(prompts, 6, states=True, top=5), strict=True
+    ):
+        oracle = Oracle(model, scene.outputs(question))
+        rows = [oracle.row(answer.tokens[:t]) for t in reversed(range(6))][::-1]
+        for i in (0, 2):
+            close(answer.layers[i], torch.stack([row.states[i] for row in rows]))
+        assert answer.layers.keys() == {0, 2}
+        logits = torch.stack([row.logits for row in rows])
+        assert answer.top is not None
+        assert torch.equal(answer.top.ids, logits.topk(5).indices)
+        assert answer.top.ids[:, 0].tolist() == list(answer.tokens)
+        torch.testing.assert_close(answer.top.logits, logits.topk(5).values.float())
+        torch.testing.assert_close(answer.top.total, logits.logsumexp(-1).float())
+
+
+def test_what_was_not_asked_for_is_not_there() -> None:
+    session = Target(tiny("llama"), layers=(1,)).open(Prompt((3, 4), cut=1))
+    prompt = Prompt((3, 5), cut=1)
+    (plain,) = session.answer_many([prompt], 3)
+    assert (plain.hidden, plain.layers, plain.top) == (None, {}, None)
+    (logits,) = session.answer_many([prompt], 3, top=2)
+    assert logits.hidden is None and logits.layers == {}
+    assert logits.top is not None and logits.top.ids.shape == (3, 2)
+    (none,) = session.answer_many([prompt], 0, states=True, top=2)
+    assert none.hidden is not None and none.top is not None
+    assert none.hidden.shape == none.layers[1].shape == (0, 32)
+    assert none.top.ids.shape == (0, 2)
+
+
+def test_equal_logits_are_led_by_the_greedy_choice() -> None:
+    """In half precision many are equal, and `topk` may take any of them first."""
+    logits = torch.tensor([[1.0, 3.0, 3.0, 2.0, 3.0, 2.0], [0.0] * 6]).bfloat16()
+    found = largest(logits, 4)
+    assert found.ids[0].tolist() == [1, 2, 4, 3] or found.ids[0].tolist() == [1, 2, 4, 5]
+    assert found.ids[:, 0].tolist() == logits.argmax(-1).tolist()
+    assert found.logits[0].tolist() == [3.0, 3.0, 3.0, 2.0]
+    assert (found.logits.dtype, found.total.dtype) == (torch.float32, torch.float32)
+    torch.testing.assert_close(found.total, logits.float().logsumexp(-1))
+    for count in range(1, 7):
+        assert largest(logits, count).ids[:, 0].tolist() == [1, 0]
+
+
+def test_other_layers_of_the_same_target() -> None:
+    target = Target(tiny("llama"), cache="preallocated", room=40, draftable=100)
+    other = target.with_layers([2, 1, 2])
+    assert target.decoder.keeps == () and other.decoder.keeps == (1, 2)
+    assert other.model is target.model and other.prompts is target.prompts
+    assert (other.cache, other.room, other.draftable) == ("preallocated", 40, 100)
+    prompt = Prompt((3, 4, 5), cut=1)
+    steps = [one.open(prompt).ask(prompt) for one in (target, other, other.with_layers([]))]
+    assert [sorted(step.layers) for step in steps] == [[], [1, 2], []]
+    assert torch.equal(steps[1].layers[2], steps[1].hidden)
+    assert torch.equal(steps[0].hidden, steps[1].hidden)
+    with pytest.raises(InputError, match=r"layers \[1, 3\] to keep"):
+        target.with_layers([3, 1])
+
+
+# --- several scenes at once -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, "text") for name in DECODERS),
+        *((name, kinds[0]) for name, (_, kinds) in READERS.items()),
+    ],
+)
+def test_scenes_side_by_side(name: str, kind: str, cache: str) -> None:
+    """Pictures and questions of different lengths, a scene without questions, answers that end:
+    all as if each scene had been alone."""
+    rng = random.Random(15)
+    model = tiny(name)
+    befores = (9, 0, 4, 7) if name in DECODERS else (1, 6, 3, 2)
+    scenes = [scene_of(model, rng, kind, before=before) for before in befores]
+    questions = [[word_ids(rng, n) for n in lengths] for lengths in ((4, 1, 9), (3,), (), (2, 2))]
+    prompts = [[s.prompt(q) for q in its] for s, its in zip(scenes, questions, strict=True)]
+    said = greedy(model, scenes[0].outputs(questions[0][0]), 7)
+    model.generation_config.eos_token_id = said[3]
+    try:
+        target = Setting.of(model, cache, layers=(1,)).target
+        sessions = [target.open(scene.prompt((5,))) for scene in scenes]
+        found = answer_scenes(sessions, prompts, 7, states=True, top=2)
+        alone = [
+            session.answer_many(its, 7, states=True, top=2)
+            for session, its in zip(sessions, prompts, strict=True)
+        ]
+        for scene, its, answers in zip(scenes, questions, found, strict=True):
+            check(scene, its, answers, 7, [said[3]])
+    finally:
+        model.generation_config.eos_token_id = None
+    assert [len(answers) for answers in found] == [3, 1, 0, 2]
+    assert found[0][0].end == "eos"
+    for one, other in zip(chain(*found), chain(*alone), strict=True):
+        assert (one.tokens, one.end, one.prompt_hash) == (
+            other.tokens,
+            other.end,
+            other.prompt_hash,
+        )
+        assert one.hidden is not None and other.hidden is not None
+        assert one.top is not None and other.top is not None
+        close(one.hidden, other.hidden)
+        close(one.layers[1], other.layers[1])
+        assert torch.equal(one.top.ids, other.top.ids)
+
+
+def test_scenes_share_their_stages() -> None:
+    """A stage stands whole in the spans of every scene, once where scenes share them."""
+    target = Target(tiny("llama"))
+    prompt = Prompt((3, 4, 5), cut=1)
+    shared = Spans()
+    sessions = [target.open(prompt, spans=one) for one in (shared, shared, Spans())]
+    for session in sessions:
+        session.spans.spans.clear()
+    answer_scenes(sessions, [[prompt]] * 3, 4)
+    for session in sessions:
+        names = [span.name for span in session.spans.spans]
+        assert names == ["prefill", "decode", "decode", "decode"]
+
+
+def test_scenes_of_different_targets() -> None:
+    prompt = Prompt((3, 4, 5), cut=1)
+    one, other = (Target(tiny("llama")).open(prompt) for _ in range(2))
+    with pytest.raises(ValueError, match="2 targets"):
+        answer_scenes([one, other], [[prompt], [prompt]])
+    with pytest.raises(ValueError, match="questions for 2"):
+        answer_scenes([one], [[prompt], [prompt]])
+    assert answer_scenes([], []) == []

@@ -76,6 +76,7 @@ def test_logits_are_the_sessions_bit_for_bit(tmp_path: Path, hub_keys: bool, sha
     step = step_of(target)
     assert torch.equal(head.logits(step.hidden), step.logits)
     decoder = target.model.model.language_model
+    assert head.embedding is not None and head.norm is not None
     assert torch.equal(head.embedding, decoder.embed_tokens.weight)
     assert torch.equal(head.norm, decoder.norm.weight)
     facts = head.facts

@@ -46,7 +46,7 @@ def locked_file(path: Path, patience_ms: float = PATIENCE_MS) -> Iterator[None]:
         InputError: another process did not let go in time, or the folder cannot be written.
     """
     give_up_ms = now_ms() + patience_ms
-    with _opened(path.parent, f".{path.name}{LOCK}") as handle:
+    with _opened(path.parent, _lock_of(path)) as handle:
         while (holder := _taken(handle)) is not None:
             if now_ms() > give_up_ms:
                 raise InputError(
@@ -57,6 +57,41 @@ def locked_file(path: Path, patience_ms: float = PATIENCE_MS) -> Iterator[None]:
                 )
             time.sleep(_RETRY_MS / 1e3)
         yield
+
+
+@contextlib.contextmanager
+def try_locked_file(path: Path) -> Iterator[bool]:
+    """Whether the lock of one file is held now, which is not waited for; it is let go afterwards.
+
+    The lock is that of `locked_file`.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    with _opened(path.parent, _lock_of(path)) as handle:
+        yield _taken(handle) is None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock of a file; nothing is made or written.
+
+    Whoever tries to take the lock in this very moment is refused, and has to try again.
+    """
+    try:
+        handle = os.open(path.parent / _lock_of(path), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _lock_of(path: Path) -> str:
+    return f".{path.name}{LOCK}"
 
 
 @contextlib.contextmanager

@@ -69,23 +69,60 @@ def load_tensors(
         InputError: missing, damaged, or a pickle that asks for more than tensors and containers;
             the message names what was refused.
     """
+    if path.suffix != ".safetensors":
+        loaded: dict[str, torch.Tensor] | torch.Tensor = _unpickled(path, expected)
+        return loaded
+    if not path.is_file():
+        raise InputError("no such file", where=path)
+    try:
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    except Exception as error:  # safetensors raises many kinds on damaged bytes
+        raise _unreadable(path, error, expected) from error
+
+
+def load_plain(
+    path: Path,
+    expected: str = "tensors and plain values that torch.save wrote",
+    *,
+    mapped: bool = False,
+) -> Any:
+    """Read what torch.save wrote, without running code: tensors, plain values, and lists and
+    mappings of both.
+
+    Args:
+        expected: what an error calls a file that would have been right.
+        mapped: tensors stay in the file and come to memory as they are read, where the file is an
+            archive (torch.save writes them since 2020).
+
+    Raises:
+        InputError: missing, damaged, or it holds anything else; the message names what.
+    """
+    loaded = _unpickled(path, expected, mapped=mapped)
+    refused = _other_than_plain(loaded)
+    if refused is not None:
+        raise InputError(f"holds a {refused}", where=path, expected=expected)
+    return loaded
+
+
+def _unpickled(path: Path, expected: str, *, mapped: bool = False) -> Any:
+    """What torch's own restricted loader makes of a file."""
     import torch
 
     if not path.is_file():
         raise InputError("no such file", where=path)
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
         with warnings.catch_warnings():
             # torch's remarks on files that it then refuses.
             warnings.simplefilter("ignore")
-            loaded: dict[str, torch.Tensor] | torch.Tensor = torch.load(
-                path, map_location="cpu", weights_only=True
-            )
-        return loaded
-    except Exception as error:  # torch and safetensors raise many kinds on damaged bytes
+            if path.suffix == ".safetensors":
+                # Given this name, newer releases expect what it promises.
+                with path.open("rb") as stream:
+                    return torch.load(stream, map_location="cpu", weights_only=True)
+            lazily = mapped and zipfile.is_zipfile(path)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+    except Exception as error:  # torch raises many kinds on damaged bytes
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL " in str(error):
             raise InputError(
                 f"refused to load {str(error).split('GLOBAL ')[-1].split(' ')[0]} from a pickle",
@@ -93,9 +130,37 @@ def load_tensors(
                 expected="tensors and plain containers only",
                 hint="convert the file to .safetensors if you trust its source",
             ) from error
-        raise InputError(
-            f"not a readable tensor file ({_fault(path, error)})", where=path, expected=expected
-        ) from error
+        raise _unreadable(path, error, expected) from error
+
+
+def _other_than_plain(loaded: Any) -> str | None:
+    """What stands in a loaded value that is neither a dense tensor nor plain; None if nothing.
+
+    torch's loader admits more: sets, sparse and quantised tensors, subclasses of tensors.
+    """
+    import torch
+
+    # A pickle may hold one list many times, or in itself: each is looked at once.
+    seen: set[int] = set()
+    waiting = [loaded]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is torch.Tensor:
+            if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+                return f"tensor that is not dense ({value.dtype}, {value.layout})"
+        elif isinstance(value, (dict, list, tuple)):
+            if id(value) not in seen:
+                seen.add(id(value))
+                waiting += [*value, *value.values()] if isinstance(value, dict) else value
+        elif value is not None and type(value) not in (bool, int, float, str):
+            return type(value).__name__
+    return None
+
+
+def _unreadable(path: Path, error: Exception, expected: str) -> InputError:
+    return InputError(
+        f"not a readable tensor file ({_fault(path, error)})", where=path, expected=expected
+    )
 
 
 def _fault(path: Path, error: Exception) -> str:

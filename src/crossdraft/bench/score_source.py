@@ -5,7 +5,6 @@ Also which scene of another drive stands in for each: the control shows a model 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,17 +84,9 @@ def read_asked(
     """
     dataset = SceneDataset.open(folder)
     entries = _by_scene(dataset, roles)
-    chosen = dataset if split == "all" else dataset.where(lambda scene: scene.split == split)
-    if not chosen:
-        splits = sorted({scene.split for scene in dataset if scene.split})
-        raise InputError(
-            f"no scene of the split {split!r}",
-            where=dataset.folder / MANIFEST,
-            expected=f"--split {' or '.join([*splits, 'all'])}",
-        )
-    chosen = chosen.where(lambda scene: scene.id in entries)
+    chosen = dataset.of_split(split).where(lambda scene: scene.id in entries)
     if clips is not None:
-        chosen = _thinned(chosen, clips)
+        chosen = chosen.thinned(clips)
     if len(chosen.drives) < 2:
         raise InputError(
             f"answers about {len(chosen)} clips of {len(chosen.drives)} drive(s) of the split "
@@ -153,16 +144,3 @@ def _by_scene(dataset: SceneDataset, roles: Sequence[Role]) -> dict[str, dict[st
             raise InputError(f"{what}: answered twice", where=path, expected="once")
         of_scene[entry.question] = entry
     return found
-
-
-def _thinned(dataset: SceneDataset, clips: int) -> SceneDataset:
-    """At most `clips` scenes: as many of each drive, evenly over its length."""
-    lengths = Counter(scene.drive for scene in dataset)
-    drives = sorted(lengths)
-    kept: set[str] = set()
-    for number, drive in enumerate(drives):
-        quota = (number + 1) * clips // len(drives) - number * clips // len(drives)
-        scenes = [scene.id for scene in dataset if scene.drive == drive]
-        quota = min(quota, len(scenes))
-        kept |= {scenes[i * len(scenes) // quota] for i in range(quota)}
-    return dataset.where(lambda scene: scene.id in kept)

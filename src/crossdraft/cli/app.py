@@ -23,6 +23,7 @@ from crossdraft.cli.convert import convert
 from crossdraft.cli.doctor import doctor
 from crossdraft.cli.estimate import estimate
 from crossdraft.cli.evaluate import evaluate
+from crossdraft.cli.extract import extract
 from crossdraft.cli.generate import generate
 from crossdraft.cli.lm_head import lm_head
 from crossdraft.cli.pair import pair
@@ -50,6 +51,7 @@ app.add_typer(pair, name="pair")
 app.command()(doctor)
 app.command()(verify)
 app.command(name="lm-head")(lm_head)
+app.command()(extract)
 app.add_typer(train, name="train")
 app.command()(evaluate)
 app.command()(analyze)

@@ -155,11 +155,12 @@ def estimate(
         refuse_taken(out)
     # After the options are checked: a wrong call need not wait for numba and torch.
     from crossdraft.evaluation.estimate import estimate as run
+    from crossdraft.pairs.stored import fingerprinted
 
     with progress_bar() as sink:
         outcome = run(config, sink)
     resolved = config.model_dump(mode="json")
-    inputs = [path for path in (stage_file, cost_curve) if path is not None]
+    inputs = [fingerprinted(path) for path in (stage_file, cost_curve) if path is not None]
     result = Result("estimate", outcome.payload, resolved, inputs, outcome.warnings).to_json()
     if out is not None:
         folder = RunFolder.create("estimate", out)

@@ -4,10 +4,11 @@ are interrupted, what they say in the end."""
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,31 @@ def sigterm_interrupts() -> Iterator[None]:
         return
     try:
         yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Whether a polite end (SIGTERM) was asked for: for work that ends behind its open part. A
+    second one stops it as Ctrl-C does."""
+    asked: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        # Not by print, which may be in the middle of something.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nending behind the open shard; once more ends at once\n")
+
+    try:
+        before = signal.signal(signal.SIGTERM, note)
+    except ValueError:  # not the main thread: nobody sends signals here
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
     finally:
         signal.signal(signal.SIGTERM, before)
 

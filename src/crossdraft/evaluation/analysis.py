@@ -23,7 +23,8 @@ from crossdraft.evaluation.metrics import FIRST_WINDOW
 from crossdraft.evaluation.token_file import ROWS, TokenSample, chosen_samples, read_token_file
 from crossdraft.pairs.formats import read_pairs
 from crossdraft.pairs.pieces import TokenizerPieces, Wording, learn_pieces
-from crossdraft.pairs.record import Pair
+from crossdraft.pairs.record import Pair, warnings_about_pairs
+from crossdraft.pairs.stored import fingerprinted
 
 #: Samples shown where none are named.
 _FIRST_SAMPLES = 3
@@ -273,7 +274,7 @@ def _clock(pairs: Sequence[Pair], samples: Sequence[_Sample]) -> str:
 def _warnings(
     samples: Sequence[_Sample], first: int, loaded: Loaded | None, pairs: Sequence[Pair]
 ) -> list[str]:
-    notes = []
+    notes = warnings_about_pairs(pairs)
     seen = set(loaded.trained_on.clips) if loaded is not None and loaded.trained_on else set()
     known = sum(clip_digest(pairs[s.number].clip) in seen for s in samples) if seen else 0
     if known:
@@ -300,4 +301,4 @@ def _inputs(config: AnalyzeConfig, loaded: Loaded | None) -> tuple[Path, ...]:
     read = [loaded.path if loaded is not None else None, config.pairs, config.tokens]
     if config.tokenizer is not None:
         read += [p for n in _TOKENIZER_FILES if (p := config.tokenizer / n).is_file()]
-    return tuple(path for path in read if path is not None)
+    return tuple(fingerprinted(path) for path in read if path is not None)

@@ -15,8 +15,9 @@ from crossdraft.base.errors import InputError
 from crossdraft.decoding.answers import read_answers as read_recorded
 from crossdraft.decoding.answers import until_eos
 from crossdraft.evaluation.predictability import Part, Spoken
-from crossdraft.pairs.record import Pair
+from crossdraft.pairs.record import Pair, warnings_about_pairs
 from crossdraft.pairs.split import folds
+from crossdraft.pairs.store.manifest_file import is_store
 from crossdraft.scenes.answers import ANSWERS, Answer, SceneAnswers, Voice, read_answers
 from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.manifest import MANIFEST
@@ -81,7 +82,7 @@ def read_source(path: Path, options: Options) -> Source:
     options.check()
     if path.is_dir() and ((path / MANIFEST).is_file() or (path / ANSWERS).is_file()):
         return _dataset(path, options)
-    if path.is_dir() and not any(path.glob("*_tokens.pt")):
+    if path.is_dir() and not any(path.glob("*_tokens.pt")) and not is_store(path):
         raise InputError(
             f"neither {ANSWERS} nor recorded answers in it",
             where=path,
@@ -101,7 +102,8 @@ def _recorded(path: Path, options: Options) -> Source:
         raise InputError(f"every answer of the {options.voice} voice is empty", where=path)
     told = {pair.key: _recorded_one(pair, options) for pair in pairs}
     parts, split = _folded(told, options)
-    return Source(parts, split, None, (path,) if path.is_file() else ())
+    notes = tuple(warnings_about_pairs(pairs))
+    return Source(parts, split, None, (path,) if path.is_file() else (), notes)
 
 
 def _recorded_one(pair: Pair, options: Options) -> Spoken:

@@ -36,7 +36,7 @@ from crossdraft.pairs.leak import (
     numbered_apart,
     without_neighbours,
 )
-from crossdraft.pairs.record import Pair, PairSet
+from crossdraft.pairs.record import Pair, PairSet, warnings_about_pairs
 from crossdraft.pairs.split import (
     Fold,
     blocks,
@@ -72,6 +72,8 @@ def evaluate(
     warnings = _notes_on_data(found, config)
     splits, split_note, split_warnings = _splits(found, config)
     warnings += split_warnings
+    used = (pair for fold in splits for pair in (*fold.train, *fold.test))
+    warnings += warnings_about_pairs(used)
     splits = [replace(fold, test=every_nth_clip(fold.test, config.stride_clips)) for fold in splits]
     tested = [pair for fold in splits for pair in fold.test]
     running = entrants(config.drafters)

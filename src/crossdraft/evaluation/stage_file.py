@@ -20,7 +20,7 @@ from crossdraft.base.files import parse_json, read_text
 from crossdraft.decoding.answers import until_eos
 from crossdraft.decoding.arrival import StageTimes, stage_times
 from crossdraft.pairs.formats import read_pairs
-from crossdraft.pairs.record import Pair, PairSet
+from crossdraft.pairs.record import Pair, PairSet, warnings_about_pairs
 
 FIVE = ("load", "preprocess", "vision", "prefill", "decode")
 THREE = ("load", "preprocess", "generate")
@@ -175,6 +175,7 @@ def mean_std(values: Any) -> dict[str, float | None]:
 
 def _notes(found: PairSet, timed: int, cut: int) -> tuple[str, ...]:
     notes = [f"not used: {n} × {reason}" for reason, n in sorted(found.skipped.items())]
+    notes += warnings_about_pairs(found.pairs)
     if timed < len(found):
         notes.append(f"{len(found) - timed} answers have no stage times or no token: not timed")
     if cut:

@@ -24,8 +24,8 @@ _INFERENCE_TEXTS = (*_INFERENCE_TARGETS, "llava-1.5-7b-hf", "Video-LLaVA-7B-hf")
 _STAGE_KEYS = tuple(f"stage{n}_time" for n in range(1, 6))
 
 EXPECTED = (
-    "a crossdraft pairs file, or the seed study's extraction, five-stage benchmark, inference "
-    "or cached-directory format"
+    "a crossdraft pairs file, a pair store, or the seed study's extraction, five-stage benchmark, "
+    "inference or cached-directory format"
 )
 
 
@@ -125,7 +125,8 @@ def _parse_extraction(item: Item, place: int, header: Mapping[str, Any]) -> Pair
         target_text=item.text("vl_text"),
         dataset=dataset,
         extra=_rest(item, "egpt_tokens", "vl_tokens", "egpt_text", "vl_text", "query",
-                    "sample_idx", "question_idx", "sample_id"),
+                    "sample_idx", "question_idx", "sample_id", "simulated"),
+        simulated=item.value.get("simulated") is True,
     )  # fmt: skip
 
 

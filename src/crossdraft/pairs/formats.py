@@ -13,21 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.fields import Item, is_time
+from crossdraft.base.fields import Item
 from crossdraft.base.files import parse_json, read_text, write_text
 from crossdraft.pairs.foreign import checked, read_cached_directory, read_items
-from crossdraft.pairs.record import Pair, PairSet, StagesMs
+from crossdraft.pairs.pair_json import fields_of, pair_of
+from crossdraft.pairs.record import PairSet
+from crossdraft.pairs.store.manifest_file import is_store
+from crossdraft.pairs.stored import read_store
 
 FORMAT = "crossdraft.pairs"
 VERSION = 1
 
 
 def read_pairs(path: Path) -> PairSet:
-    """Read pairs in any known format, plain or gzip, recognised by structure.
+    """Read pairs in any known format, plain or gzip, or of a pair store; recognised by structure.
 
     Raises:
         InputError: missing, cut, malformed or unknown; the item is named.
     """
+    if path.is_dir() and is_store(path):
+        return read_store(path)
     if path.is_dir():
         return read_cached_directory(path)
     text = read_text(path)
@@ -47,7 +52,7 @@ def write_pairs(found: PairSet, path: Path) -> None:
         "source_header": dict(found.header),
         "skipped": dict(found.skipped),
     }
-    lines = [header, *(_to_line(pair) for pair in found.pairs)]
+    lines = [header, *(fields_of(pair) for pair in found.pairs)]
     write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
@@ -79,6 +84,7 @@ def write_extraction(found: PairSet, path: Path) -> None:
             "egpt_text": pair.draft_text,
             "vl_tokens": list(pair.target_tokens),
             "vl_text": pair.target_text,
+            **({"simulated": True} if pair.simulated else {}),
             **pair.extra,
         }
         for pair in found.pairs
@@ -106,7 +112,7 @@ def _read_own(header: Mapping[str, Any], body: str, path: Path) -> PairSet:
             hint="update crossdraft",
         )
     pairs = [
-        _from_line(Item(parse_json(line, path, line=number), path, f"line {number}"))
+        pair_of(Item(parse_json(line, path, line=number), path, f"line {number}"))
         for number, line in enumerate(body.split("\n"), start=2)
         if line.strip()
     ]
@@ -127,56 +133,6 @@ def _read_own(header: Mapping[str, Any], body: str, path: Path) -> PairSet:
             path,
         )
     )
-
-
-def _to_line(pair: Pair) -> dict[str, Any]:
-    return {
-        "clip": pair.clip,
-        "index": pair.index,
-        "drive": pair.drive,
-        "dataset": pair.dataset,
-        "question": pair.question,
-        "question_index": pair.question_index,
-        "draft_tokens": list(pair.draft_tokens),
-        "target_tokens": list(pair.target_tokens),
-        "draft_text": pair.draft_text,
-        "target_text": pair.target_text,
-        "draft_stages_ms": pair.draft_stages_ms,
-        "target_stages_ms": pair.target_stages_ms,
-        "extra": dict(pair.extra),
-    }
-
-
-def _from_line(item: Item) -> Pair:
-    draft, target = item.tokens("draft_tokens"), item.tokens("target_tokens")
-    clip = item.text("clip")
-    if clip is None or draft is None or target is None:
-        raise item.error("lacks one of clip, draft_tokens, target_tokens", "a whole pair")
-    return Pair(
-        clip=clip,
-        index=item.whole("index", 0),
-        question=item.text("question") or "",
-        question_index=item.whole("question_index", 0),
-        draft_tokens=draft,
-        target_tokens=target,
-        draft_text=item.text("draft_text"),
-        target_text=item.text("target_text"),
-        drive=item.text("drive"),
-        dataset=item.text("dataset") or "",
-        draft_stages_ms=_stages(item, "draft_stages_ms"),
-        target_stages_ms=_stages(item, "target_stages_ms"),
-        extra=item.mapping("extra"),
-    )
-
-
-def _stages(item: Item, key: str) -> StagesMs | None:
-    value = item.value.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) != 5 or not all(map(is_time, value)):
-        raise item.error(f"{key} is no list of five times", "five times in milliseconds")
-    load, preprocess, vision, prefill, decode = map(float, value)
-    return (load, preprocess, vision, prefill, decode)
 
 
 def _questions(found: PairSet) -> list[str]:

@@ -6,10 +6,12 @@ Everything downstream (drafters, replay, evaluation) reads pairs and never a fil
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from crossdraft.scenes.scene import SIMULATED
 
 #: load, preprocess, vision, prefill, decode
 StagesMs = tuple[float, float, float, float, float]
@@ -31,6 +33,7 @@ class Pair:
         draft_stages_ms, target_stages_ms: measured load, preprocess, vision, prefill and decode
             times; prefill ends with the first token, decode covers the rest.
         extra: fields of the source that have no place above, kept for the way back.
+        simulated: the events behind the drafter's answer were computed, not recorded.
     """
 
     clip: str
@@ -46,6 +49,7 @@ class Pair:
     draft_stages_ms: StagesMs | None = None
     target_stages_ms: StagesMs | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    simulated: bool = False
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -73,3 +77,8 @@ class PairSet:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+
+def warnings_about_pairs(pairs: Iterable[Pair]) -> list[str]:
+    """What a reader of a result must know about the answers that it was made from."""
+    return [SIMULATED] if any(pair.simulated for pair in pairs) else []

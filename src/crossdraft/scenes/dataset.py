@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import overload
 
 from crossdraft.base.errors import InputError
-from crossdraft.scenes.drives import drives_near
+from crossdraft.scenes.drives import drives_near, few_of_each
 from crossdraft.scenes.frame_names import clip_and_number, frame_name
 from crossdraft.scenes.frame_note import noted_settings
 from crossdraft.scenes.manifest import MANIFEST, read_manifest
@@ -125,6 +125,27 @@ class SceneDataset(Sequence[Scene]):
     def where(self, wanted: Callable[[Scene], bool]) -> SceneDataset:
         """The scenes that `wanted` says yes to."""
         return SceneDataset(filter(wanted, self), self.folder, self.layout)
+
+    def of_split(self, split: str) -> SceneDataset:
+        """The scenes of a split, `all` for every scene.
+
+        Raises:
+            InputError: there is none.
+        """
+        chosen = self if split == "all" else self.where(lambda scene: scene.split == split)
+        if not chosen:
+            splits = sorted({scene.split for scene in self if scene.split})
+            raise InputError(
+                f"no scene of the split {split!r}",
+                where=self.folder / MANIFEST,
+                expected=f"--split {' or '.join([*splits, 'all'])}",
+            )
+        return chosen
+
+    def thinned(self, count: int) -> SceneDataset:
+        """At most `count` scenes: as many of each drive, evenly over its length."""
+        places = few_of_each([scene.drive for scene in self], count)
+        return SceneDataset((self[place] for place in places), self.folder, self.layout)
 
     def of_drives(self, drives: Iterable[str]) -> SceneDataset:
         """The scenes of some drives.

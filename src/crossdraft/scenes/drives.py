@@ -5,7 +5,7 @@ Neighbouring clips of a drive overlap, so a drive never stands on two sides of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def drives_near(lengths: Mapping[str, int], share: float) -> set[str]:
@@ -31,3 +31,19 @@ def balanced(lengths: Mapping[str, int], count: int) -> list[set[str]]:
         groups[slot].add(drive)
         filled[slot] += lengths[drive]
     return groups
+
+
+def few_of_each(drives: Sequence[str], count: int) -> list[int]:
+    """Places of at most `count` clips: as many of each drive, evenly over its length.
+
+    Args:
+        drives: [clips] drive of each, in the order of the clips.
+    """
+    names = sorted(set(drives))
+    kept: list[int] = []
+    for number, name in enumerate(names):
+        places = [place for place, drive in enumerate(drives) if drive == name]
+        quota = (number + 1) * count // len(names) - number * count // len(names)
+        quota = min(quota, len(places))
+        kept += [places[i * len(places) // quota] for i in range(quota)]
+    return sorted(kept)

@@ -74,17 +74,17 @@ def attempt(work: Callable[[Job], Result], job: Job) -> Result | Failure:
     try:
         return work(job)
     except CrossdraftError as error:
-        return Failure(str(error), _is_full(error))
+        return Failure(str(error), is_full(error))
     except MemoryError:
         return Failure("not enough memory for this clip: fewer workers, or shorter clips")
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        return Failure(f"{place}{error.strerror or error}", _is_full(error))
+        return Failure(f"{place}{error.strerror or error}", is_full(error))
     except Exception as error:  # a job must not take the others along
-        return Failure(f"{type(error).__name__}: {error}", _is_full(error))
+        return Failure(f"{type(error).__name__}: {error}", is_full(error))
 
 
-def _is_full(error: BaseException | None) -> bool:
+def is_full(error: BaseException | None) -> bool:
     """Whether a full disk is behind an error, or behind what caused it."""
     while error is not None:
         # Not only OSError has a number: the errors of the video library do, too.
@@ -101,7 +101,7 @@ class _Worker(Generic[Job]):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        with _interrupts_held():
+        with interrupts_held():
             self.process.start()
         # With this end closed, a dead worker's pipe reads as ended.
         theirs.close()
@@ -161,13 +161,18 @@ def _in_processes(
 
 def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
     """A worker's life: take a job, send its outcome, until the parent is gone."""
+    serve_parent()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            pipe.send(attempt(work, pipe.recv()))
+
+
+def serve_parent() -> None:
+    """What a worker does first: leave Ctrl-C to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            pipe.send(attempt(work, pipe.recv()))
 
 
 def _end_with(sentinel: int) -> None:
@@ -176,7 +181,7 @@ def _end_with(sentinel: int) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
+def interrupts_held() -> Iterator[None]:
     """Start a process that never sees Ctrl-C, not even while it starts: it inherits the mask."""
     # Starting a first process starts this helper too, which would lift the mask again.
     resource_tracker.ensure_running()

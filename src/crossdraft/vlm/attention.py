@@ -79,21 +79,21 @@ def windowed(
     """The part of a mask that lies within a sliding window.
 
     Args:
-        mask: [q, k].
-        rows: [q] places of the rows in their sequences.
-        columns: [k] places of the columns.
+        mask: [q, k] or [lanes, q, k].
+        rows: [q] or [lanes, q] places of the rows in their sequences.
+        columns: [k] or [lanes, k] places of the columns.
         window: a row sees itself and the window - 1 places before it.
     """
-    near: NDArray[np.bool_] = rows[:, None] - columns[None, :] < window
+    near: NDArray[np.bool_] = rows[..., :, None] - columns[..., None, :] < window
     return mask & near
 
 
 def as_attention_mask(
     mask: NDArray[np.bool_], *, additive: bool, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """[1, 1, q, k] as transformers passes it through: bool for SDPA, added to the scores for the
-    eager implementation."""
-    tensor = torch.from_numpy(mask)[None, None].to(device)
+    """[lanes, 1, q, k] of [q, k] or [lanes, q, k], as transformers passes it through: bool for
+    SDPA, added to the scores for the eager implementation."""
+    tensor = torch.from_numpy(mask.reshape(-1, 1, *mask.shape[-2:])).to(device)
     if not additive:
         return tensor
     seen = torch.zeros((), dtype=dtype, device=device)

@@ -68,7 +68,8 @@ class _Rows(DynamicLayer):  # type: ignore[no-untyped-call]
         used = self.cursor.length
         # What begins a picture is read by its forks and grows no more.
         capacity = self.capacity or (rows if self.keys is None else -(-rows // CHUNK) * CHUNK)
-        new = _zeros(keys_like, capacity), _zeros(values_like, capacity)
+        lanes = len(keys_like)
+        new = _zeros(keys_like, capacity, lanes), _zeros(values_like, capacity, lanes)
         if self.keys is not None:
             for buffer, past in zip(new, self.buffers(), strict=True):
                 buffer[:, :, :used] = past[:, :, :used]
@@ -181,6 +182,25 @@ class GrowingCache(SessionCache):
                 mine.use(*its.buffers(), shared=True)
         return child
 
+    @classmethod
+    def beside(cls, caches: Sequence[SessionCache]) -> GrowingCache:
+        """A growing cache with the rows in use of several, one to a lane; where some have fewer
+        rows than others, zeros follow them."""
+        if len(caches) == 1:
+            return cls.over(caches[0])
+        child = cls(len(caches[0].rows))
+        child.cursor.length = max(cache.length for cache in caches)
+        filled = [(lane, cache) for lane, cache in enumerate(caches) if cache.length]
+        for number, mine in enumerate(child.rows if filled else ()):
+            first = filled[0][1].rows[number].buffers()
+            rows = -(-(child.length + 1) // CHUNK) * CHUNK
+            new = _zeros(first[0], rows, len(caches)), _zeros(first[1], rows, len(caches))
+            for lane, cache in filled:
+                for buffer, past in zip(new, cache.rows[number].buffers(), strict=True):
+                    buffer[lane, :, : cache.length] = past[0, :, : cache.length]
+            mine.use(*new)
+        return child
+
 
 class _Pool:
     """Buffers of one picture. Every one of them begins with the picture's rows, so that a buffer
@@ -252,10 +272,10 @@ class PreallocatedCache(SessionCache):
         weakref.finalize(self, pool.free.append, buffers).atexit = False
 
 
-def _zeros(like: Tensor, rows: int) -> Tensor:
+def _zeros(like: Tensor, rows: int, lanes: int = 1) -> Tensor:
     """Zeros, not what the memory held before: masked rows must at least be finite."""
     # A caller's inference mode must not mark buffers that outlive it.
     with torch.inference_mode(False):
         return torch.zeros(
-            (*like.shape[:2], rows, like.shape[3]), dtype=like.dtype, device=like.device
+            (lanes, like.shape[1], rows, like.shape[3]), dtype=like.dtype, device=like.device
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +73,7 @@ class Decoder:
         self.depth = int(self.config.num_hidden_layers)
         #: Layers with keys of their own; others may read those of a layer below.
         self.caches = self.depth - (getattr(self.config, "num_kv_shared_layers", None) or 0)
-        self.keeps = tuple(sorted(set(layers)))
-        if any(not 0 <= layer <= self.depth for layer in self.keeps):
-            raise InputError(
-                f"layers {list(self.keeps)} to keep", expected=f"numbers from 0 to {self.depth}"
-            )
+        self.keeps = self._kept(layers)
         places = {parameter.device for parameter in model.parameters()}
         self._gpus = [device for device in places if device.type == "cuda"]
         self._finish = [(FINISH[name], value) for name, value in finish_of(self.config).items()]
@@ -90,6 +87,16 @@ class Decoder:
                 f"{gist(error)})",
                 expected="a causal decoder whose key/value cache can be rolled back",
             ) from error
+
+    def keeping(self, layers: Sequence[int]) -> Decoder:
+        """The same decoder, proved as it is, with other layers to keep.
+
+        Raises:
+            InputError: layers that the model does not have.
+        """
+        other = copy(self)
+        other.keeps = self._kept(layers)
+        return other
 
     def synchronise(self) -> None:
         """Wait until the model's GPUs have done what they were given, so that a span ends with its
@@ -137,12 +144,12 @@ class Decoder:
         """One pass, in tensors alone so that it can be compiled.
 
         Args:
-            ids: [1, q].
-            positions: [1, q], or [axes, 1, q] where the model has several.
+            ids: [lanes, q], one lane for a single session.
+            positions: [lanes, q], or [axes, lanes, q] where the model has several.
             mask: from `mask`; None where every row sees all rows up to itself.
 
         Returns:
-            Post-norm states [1, q, hidden], and transformers' `hidden_states` where layers are
+            Post-norm states [lanes, q, hidden], and transformers' `hidden_states` where layers are
             kept.
         """
         out = self.body(
@@ -162,6 +169,18 @@ class Decoder:
         chosen = {i: _last(kept[i], last) for i in self.keeps} if kept else {}
         return Rows(_last(hidden, last), chosen)
 
+    def chosen(
+        self, states: tuple[Tensor, tuple[Tensor, ...] | None], numbers: Sequence[int]
+    ) -> Rows:
+        """Rows of a pass over several lanes, by their numbers counted through all lanes."""
+        hidden, kept = states
+        index = torch.tensor(numbers)
+
+        def rows(part: Tensor) -> Tensor:
+            return part.flatten(0, 1)[index.to(part.device)]
+
+        return Rows(rows(hidden), {i: rows(kept[i]) for i in self.keeps} if kept else {})
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[n, vocab] of post-norm states [n, hidden], exactly as the model gives them."""
         assert self.head is not None
@@ -175,18 +194,22 @@ class Decoder:
         visible: NDArray[np.bool_],
         rows: NDArray[np.int64],
         columns: NDArray[np.int64],
+        *,
+        added: bool = False,
     ) -> Tensor | dict[str, Tensor]:
         """What the layers take as their attention mask.
 
         Args:
-            visible: [q, k] whether row sees column.
-            rows: [q] places of the rows in their sequences.
-            columns: [k] places of the columns.
+            visible: [q, k] or [lanes, q, k] whether row sees column.
+            rows: [q] or [lanes, q] places of the rows in their sequences.
+            columns: [k] or [lanes, k] places of the columns.
+            added: as numbers that are added to the scores, also where a layer would take truth
+                values; SDPA on a CPU turns those into numbers anew in every layer.
         """
 
         def made(mask: NDArray[np.bool_]) -> Tensor:
             return as_attention_mask(
-                mask, additive=self._additive, dtype=self.dtype, device=self.device
+                mask, additive=self._additive or added, dtype=self.dtype, device=self.device
             )
 
         if self.window is None:
@@ -221,6 +244,14 @@ class Decoder:
                 hint="load the model with attn_implementation='sdpa'",
             )
         return used
+
+    def _kept(self, layers: Sequence[int]) -> tuple[int, ...]:
+        kept = tuple(sorted(set(layers)))
+        if any(not 0 <= layer <= self.depth for layer in kept):
+            raise InputError(
+                f"layers {list(kept)} to keep", expected=f"numbers from 0 to {self.depth}"
+            )
+        return kept
 
     def _unfit(self, what: str) -> InputError:
         return InputError(

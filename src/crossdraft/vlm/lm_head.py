@@ -1,7 +1,8 @@
 """A model's head, final norm and input embedding, taken out of a checkpoint without the model.
 
 The three are what drafters in the target's space need of it. Only their tensors are read, by name
-and from the file that holds them; configuration and shapes must agree on which they are.
+and from the file that holds them; configuration and shapes must agree on which they are. A file may
+have the head alone: some were taken out of a model by other programs.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ class HeadFacts:
     """Where a head comes from and what belongs to it.
 
     Attributes:
-        model: as it was named.
-        architecture: class that the checkpoint was saved from.
+        model: as it was named; empty where that is not known.
+        architecture: class that the checkpoint was saved from; empty where that is not known.
         vocab: rows of head and embedding.
         hidden: width of a state.
         draftable: ids from here on are never drafted.
         tied: head and embedding are one tensor.
         norm_eps: of the final norm, where the configuration has one.
         finish: what happens to logits behind the head; see `logit_finish`.
-        source: SHA-256 of config.json and of the tensors as they were stored.
+        source: SHA-256 of config.json, where there was one, and of the tensors as they were stored.
     """
 
     model: str
@@ -73,16 +74,17 @@ class LMHead:
 
     Attributes:
         weight: [vocab, hidden] of the head.
-        norm: [hidden] of the final norm, which states have passed before the head sees them.
-        embedding: [vocab, hidden] of the input.
+        norm: [hidden] of the final norm, which states have passed before the head sees them; None
+            where the file has none.
+        embedding: [vocab, hidden] of the input; None where the file has none.
         facts: about the model.
         bias: [vocab] of the head, where it has one.
         norm_bias: [hidden] of the final norm, where it has one.
     """
 
     weight: Tensor
-    norm: Tensor
-    embedding: Tensor
+    norm: Tensor | None
+    embedding: Tensor | None
     facts: HeadFacts
     bias: Tensor | None = None
     norm_bias: Tensor | None = None
@@ -93,6 +95,21 @@ class LMHead:
         for name, value in self.facts.finish.items():
             logits = FINISH[name](logits, value)
         return logits
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """[n, hidden] of input ids [n].
+
+        Raises:
+            InputError: the file that the head comes from has no embedding.
+        """
+        if self.embedding is None:
+            raise InputError(
+                "this head has no input embedding",
+                where=self.facts.model or None,
+                expected="head and embedding of the same model",
+                hint="take them out of the model with crossdraft lm-head",
+            )
+        return functional.embedding(ids, self.embedding)
 
     def to(self, target: torch.dtype | torch.device | str) -> LMHead:
         """The same head in another number format or place."""
@@ -193,7 +210,8 @@ def read_lm_head(path: Path) -> LMHead:
             expected=_EXPECTED,
         ) from error
     rows = (head.facts.vocab, head.facts.hidden)
-    if not rows == head.weight.shape == head.embedding.shape or head.norm.shape != rows[1:]:
+    wanted = ((head.weight, rows), (head.embedding, rows), (head.norm, rows[1:]))
+    if any(part is not None and part.shape != shape for part, shape in wanted):
         raise InputError(
             "its tensors have other shapes than it says", where=path, expected=_EXPECTED
         )
@@ -204,8 +222,8 @@ def _made(tensors: Mapping[str, Tensor], facts: HeadFacts) -> LMHead:
     """A head of tensors by their names in a file."""
     return LMHead(
         tensors[_HEAD],
-        tensors[_NORM],
-        tensors[_EMBEDDING],
+        tensors.get(_NORM),
+        tensors.get(_EMBEDDING),
         facts,
         tensors.get(_HEAD_BIAS),
         tensors.get(_NORM_BIAS),

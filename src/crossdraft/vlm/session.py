@@ -52,6 +52,40 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
+class TopLogits:
+    """The largest logits of each of n rows, and what makes probabilities of them.
+
+    Attributes:
+        ids: [n, k] int64, the largest logit first; among equals the greedy choice, then the
+            smaller id.
+        logits: [n, k] float32, as the model's head gives them.
+        total: [n] float32, log-sum-exp over the whole vocabulary: `logits - total[:, None]` are
+            log-probabilities.
+    """
+
+    ids: Tensor
+    logits: Tensor
+    total: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """A model's states over an answer of n tokens, its own or somebody else's.
+
+    Attributes:
+        hidden: [n, hidden] post-final-norm; row t emits token t and has read the tokens before
+            it, row 0 the prompt alone.
+        layers: {i: [n, hidden]} of the same rows, transformers' `hidden_states[i]`, where the
+            target was told to keep them.
+        top: of the same rows, where logits were asked for.
+    """
+
+    hidden: Tensor
+    layers: Mapping[int, Tensor] = field(default_factory=dict)
+    top: TopLogits | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Answer:
     """A greedy answer.
 
@@ -60,12 +94,17 @@ class Answer:
         end: why it ended, `eos` or `length`.
         prompt_hash: of the prompt it answers.
         hidden: [len(tokens), hidden] state t emits token t, where states were asked for.
+        layers: {i: [len(tokens), hidden]} of the same rows, where states were asked for and the
+            target was told to keep them.
+        top: of the same rows, where logits were asked for.
     """
 
     tokens: tuple[int, ...]
     end: Literal["eos", "length"]
     prompt_hash: str
     hidden: Tensor | None = None
+    layers: Mapping[int, Tensor] = field(default_factory=dict)
+    top: TopLogits | None = None
 
 
 class Session(Protocol):
@@ -154,13 +193,43 @@ class Session(Protocol):
         max_new_tokens: int = 50,
         *,
         states: bool = False,
+        top: int = 0,
     ) -> list[Answer]:
         """Plain greedy answers to several questions about the scene, decoded side by side.
 
         Does not change this session. An answer that reaches the end of what the model can read
         ends there, as by `length`.
 
+        Args:
+            states: also give the states that emitted the answers.
+            top: largest logits to give of each row; 0: none.
+
         Raises:
             InputError: as `ask`.
+        """
+        ...
+
+    def read_many(
+        self,
+        questions: Sequence[str | Prompt],
+        answers: Sequence[Sequence[int]],
+        *,
+        top: int = 0,
+    ) -> list[States]:
+        """What the model thinks while it is fed answers that somebody else has given, each to the
+        question of the same place. All are read side by side over one copy of the picture.
+
+        Does not change this session. The last token of an answer is not read: no row needs it.
+
+        Args:
+            answers: generated ids; an empty answer has no rows.
+            top: largest logits to give of each row; 0: none.
+
+        Returns:
+            For each question one row per token of its answer.
+
+        Raises:
+            InputError: as `ask`, or an answer is longer than the model can read.
+            ValueError: more or fewer answers than questions, or ids that the model does not know.
         """
         ...

@@ -10,6 +10,7 @@ A model whose prompts come from a processor of its own needs no builder: `prompt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from crossdraft.vlm.causal import CausalSession
 from crossdraft.vlm.decoder import Decoder, Rows
 from crossdraft.vlm.generation_settings import eos_ids, warn_of_settings
 from crossdraft.vlm.image_text import picture_ids, prompt_from, same_picture
+from crossdraft.vlm.limits import refuse_beyond, refuse_unreadable
 from crossdraft.vlm.picture import Picture, read_picture
 from crossdraft.vlm.prompt import Prompt, PromptBuilder
 
@@ -108,6 +110,17 @@ class Target:
         allowed: NDArray[np.bool_] = self._drafted.take(tokens + 1, mode="clip")
         return allowed
 
+    def with_layers(self, layers: Sequence[int]) -> Target:
+        """The same model, prompts and settings, whose steps carry the states of these layers.
+
+        Raises:
+            InputError: layers that the model does not have.
+        """
+        other = copy(self)
+        other.decoder = self.decoder.keeping(layers)
+        other._step = _compiled(other.decoder.run) if self.compiled else other.decoder.run
+        return other
+
     def prompt(self, scene: Any, question: str) -> Prompt:
         """The prompt of one question about one scene.
 
@@ -142,7 +155,7 @@ class Target:
         """
         whole = isinstance(scene, Prompt)
         prompt = scene if whole else self.prompt(scene, "")
-        self._refuse_unreadable(prompt)
+        refuse_unreadable(self.decoder, prompt, self._placeholders.tolist())
         self._refuse_training()
         spans = spans or Spans()
         cache = self._new_cache(prompt.cut)
@@ -179,7 +192,7 @@ class Target:
                 expected="the picture that the session was opened with",
                 hint="open a session for this prompt",
             )
-        self._refuse_unreadable(prompt)
+        refuse_unreadable(self.decoder, prompt, self._placeholders.tolist())
         return prompt
 
     def run(self, block: Block, picture: Picture, cache: SessionCache, last: int) -> Rows:
@@ -190,7 +203,7 @@ class Target:
         """
         decoder, length = self.decoder, cache.length
         count = len(block.tokens)
-        self._refuse_beyond(length + int(block.depth.max()) + 1, len(picture.prefix))
+        refuse_beyond(decoder, length + int(block.depth.max()) + 1, len(picture.prefix))
         width = self._width(count, cache)
         columns = cache.prepare(count, width)
         wide = block.padded(width) if width else block
@@ -201,7 +214,10 @@ class Target:
             mask = decoder.mask(wide.mask(length, columns), places, at)
         else:
             mask = None
-        hidden, kept = self.forward(wide.tokens, places, mask, picture, cache, bool(width))
+        ahead = places - len(picture.prefix)
+        hidden, kept = self.forward(
+            wide.tokens[None], ahead[None], picture.start, mask, cache, bool(width)
+        )
         cache.commit(count)
         if width:
             hidden = hidden[:, :count]
@@ -211,17 +227,18 @@ class Target:
     def forward(
         self,
         tokens: NDArray[np.int64],
-        places: NDArray[np.int64],
+        ahead: NDArray[np.int64],
+        start: Tensor,
         mask: Any | None,
-        picture: Picture,
         cache: SessionCache,
         compiled: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
         """Run rows for which `cache.prepare` has made room; the caller commits them.
 
         Args:
-            tokens: [q] ids.
-            places: [q] places in their sequences, the picture counted.
+            tokens: [lanes, q] ids.
+            ahead: [lanes, q] places in their sequences, counted from the end of the picture.
+            start: [lanes, 1] or [axes, lanes, 1] position of the first id behind the picture.
             mask: from `Decoder.mask`, or None.
 
         Returns:
@@ -232,11 +249,10 @@ class Target:
         """
         self._refuse_training()
         # Behind the picture, positions count on from where the model itself begins the text.
-        ahead = torch.from_numpy(places - len(picture.prefix)).to(self.device)
-        ids = torch.from_numpy(tokens)[None].to(self.device)
+        positions = start + torch.from_numpy(ahead).to(self.device)
+        ids = torch.from_numpy(tokens).to(self.device)
         run = self._step if compiled else self.decoder.run
-        states: tuple[Tensor, tuple[Tensor, ...] | None]
-        states = run(ids, picture.start + ahead, cache, mask)
+        states: tuple[Tensor, tuple[Tensor, ...] | None] = run(ids, positions, cache, mask)
         return states
 
     def _plain(self, block: Block, length: int) -> bool:
@@ -256,33 +272,6 @@ class Target:
         if self.cache == "growing":
             return GrowingCache(self.decoder.caches)
         return PreallocatedCache(self.decoder.caches, prefix + self.room)
-
-    def _refuse_unreadable(self, prompt: Prompt) -> None:
-        known = self.decoder.vocabulary
-        placeholders = set(self._placeholders.tolist())
-        if not all(0 <= token < known or token in placeholders for token in prompt.ids):
-            raise InputError(
-                "the prompt holds ids that the model does not know",
-                expected=f"0 to {known - 1}",
-                hint="was it made with this model's tokenizer?",
-            )
-        longest = self.decoder.longest(prompt.cut)
-        if longest is not None and len(prompt.ids) > longest:
-            raise InputError(
-                f"the prompt has {len(prompt.ids)} tokens, {prompt.cut} of them up to the end of "
-                "the picture",
-                expected=f"at most {longest}, the longest sequence of the model",
-                hint="give it fewer frames or smaller ones",
-            )
-
-    def _refuse_beyond(self, length: int, prefix: int) -> None:
-        longest = self.decoder.longest(prefix)
-        if longest is not None and length > longest:
-            raise InputError(
-                f"the sequence would reach {length} tokens",
-                expected=f"at most {longest}, the longest sequence of the model",
-                hint="end the answer here; session.room says how many tokens are left",
-            )
 
     def _refuse_training(self) -> None:
         if self.model.training:

@@ -14,6 +14,7 @@ from crossdraft.base.clock import now_ms
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import parse_json, read_text, sha256_of
 from crossdraft.pairs.formats import FORMAT, read_pairs
+from crossdraft.pairs.stored import fingerprinted
 
 #: What tells two states of a file apart without reading it: name, size, time of change in ns.
 Signature = tuple[tuple[str, int, int], ...]
@@ -58,7 +59,7 @@ class InputFiles:
         known = self._digests.get(path)
         if known is None or known[0] != signature:
             try:
-                known = (signature, sha256_of(path))
+                known = (signature, sha256_of(fingerprinted(path)))
             except OSError as error:
                 raise InputError(f"cannot be read ({error.strerror})", where=path) from error
             self._digests[path] = known

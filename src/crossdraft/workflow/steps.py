@@ -30,8 +30,9 @@ from crossdraft.evaluation.run import evaluate
 from crossdraft.evaluation.stage_file import stage_table
 from crossdraft.evaluation.trained import held_out_blocks, summarise_training
 from crossdraft.pairs.leak import check_leak
-from crossdraft.pairs.record import Pair, PairSet
+from crossdraft.pairs.record import Pair, PairSet, warnings_about_pairs
 from crossdraft.pairs.split import Fold, hold_out, in_recording_order
+from crossdraft.pairs.stored import fingerprinted
 from crossdraft.report.acceptance import write_report
 from crossdraft.report.training import write_training_report
 from crossdraft.training.loop import BEST, STATE, EpochSink, Trained, fit
@@ -75,6 +76,7 @@ def run_training(
         folder=run.path, task=task, sink=sink, on_epoch=on_epoch,
     )  # fmt: skip
     warnings += few_blocks(held_out_blocks(sides.test))
+    warnings += warnings_about_pairs((*sides.train, *sides.test))
     summary = summarise_training(drafter, sides.train, sides.test, config.settings, sink)
     inference = summary.pop("inference_samples_per_s")
     payload = {
@@ -90,7 +92,8 @@ def run_training(
         "speed": {**_speed(trained), "inference_samples_per_s": inference,
                   "total_s": (now_ms() - started_ms) / 1000},
     }  # fmt: skip
-    inputs = [path for path in (config.pairs, config.val_pairs) if path is not None]
+    files = (config.pairs, config.val_pairs)
+    inputs = [fingerprinted(path) for path in files if path is not None]
     result = Result("train", payload, config.model_dump(mode="json"), inputs, warnings).to_json()
     write_training_report(result, run.path)
     run.write_result(result)
@@ -128,7 +131,7 @@ def run_evaluation(
         "evaluate",
         outcome.payload,
         resolved,
-        [path for path in inputs if path is not None],
+        [fingerprinted(path) for path in inputs if path is not None],
         outcome.warnings,
     ).to_json()
     run = RunFolder.create("evaluate", folder)
