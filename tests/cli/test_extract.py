@@ -251,3 +251,44 @@ def test_a_disk_that_is_full_stops_it_and_keeps_what_is_done(
     done = _here(ground, "--out", out, *_ONE, "--dtype", "fp32", "--chunk-size", "2", "--json")
     assert done.returncode == 0, done.stderr
     assert 0 < json.loads(done.stdout)["made"] < 12
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_asked_and_of_whom(ground: Ground, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.json"
+    listed = [{"question": text, "count": 9} for text in ("Where?", "What is ahead?", "Who?")]
+    questions.write_text(json.dumps(listed))
+    done = crossdraft_here(
+        "extract", "--pair", "tiny.yaml", "--scenes", "world", "--out", tmp_path / "store",
+        "--questions", questions, "--max-questions", "2", "--max-samples", "2",
+        "--split", "train", "--quant", "4bit", "--batch-clips", "1", *_ONE, cwd=ground.folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = PairStore.open(tmp_path / "store").manifest
+    assert found.questions == ("Where?", "What is ahead?")
+    assert found.pairs == 4 and found.source["dataset"]["split"] == "train"
+    assert {model["dtype"] for model in found.source["models"].values()} == {"nf4"}
+    done = crossdraft_here(
+        "extract", "--pair", "tiny.yaml", "--scenes", "world", "--out", tmp_path / "first",
+        "--max-questions", "1", "--batch-clips", "1", *_ONE, cwd=ground.folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first = PairStore.open(tmp_path / "first").manifest
+    assert first.questions == ("What are the key elements in this scene?",)
+
+
+def test_ids_of_a_store_become_the_seed_studys_token_file(ground: Ground, tmp_path: Path) -> None:
+    done = _here(
+        ground, "--out", tmp_path / "store", *_ONE, "--states", "none", "--max-samples", "2"
+    )
+    assert done.returncode == 0, done.stderr
+    store = PairStore.open(tmp_path / "store")
+    assert not store.manifest.schema.kinds
+    done = crossdraft_here("convert", tmp_path / "store", tmp_path / "tokens.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "tokens.json").read_text())
+    assert written["num_questions"] == 2
+    for pair, item in zip(store.pairs(), written["results"], strict=True):
+        assert (item["vl_tokens"], item["vl_text"]) == (list(pair.target_tokens), pair.target_text)
+        assert item["egpt_tokens"] == list(pair.draft_tokens)
+        assert (item["query"], item["sample_id"]) == (pair.question, pair.clip)
