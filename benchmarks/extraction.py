@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_7b_models import SIZES, drafter_of, event_prompt, target_of, video_prompt
 from torch import Tensor
 
 from crossdraft.base.clock import now_ms
@@ -184,8 +185,6 @@ def of_size(
     Raises:
         InputError: no such size, or it does not fit.
     """
-    from gpu_7b_models import SIZES, drafter_of, event_prompt, target_of, video_prompt
-
     if name not in SIZES:
         raise InputError(f"{name!r}", where="--size", expected=f"one of {', '.join(SIZES)}")
     place = torch.device(device)

@@ -62,7 +62,9 @@ class Adapter(nn.Module):
         self.enter = nn.Identity() if reads == gives else nn.Linear(reads, gives)
         self.norm = nn.LayerNorm(gives)
         self.down, self.up = nn.Linear(gives, width), nn.Linear(width, gives)
+        # Begins as the identity, as far as widths allow.
         nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
 
     def forward(self, states: Tensor) -> Tensor:
         """[..., reads] -> [..., gives]."""
