@@ -9,7 +9,7 @@ WORLD  ?= world
 DEMO   ?= runs/demo
 ASK    ?= Describe the following scene.
 
-.PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens bench-gpu bench-embedded clean
+.PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens bench-gpu bench-embedded bench-store clean
 
 setup: $(VENV)/.ready
 
@@ -79,6 +79,15 @@ bench-gpu:
 
 bench-embedded: setup
 	$(BIN)/python benchmarks/embedded_clock.py --scenes "$(WORLD)" --json benchmarks/results/embedded_clock.json
+
+# A dataset with training and test drives: make bench-store WORLD=study
+bench-store: setup
+	$(BIN)/python benchmarks/store_loader.py --json benchmarks/results/store_loader.json
+	$(BIN)/python benchmarks/extraction.py --scenes "$(WORLD)" --clips 100 --json benchmarks/results/extraction.json
+	$(BIN)/crossdraft extract --scenes "$(WORLD)" --out runs/store_bf16 --dtype bf16
+	$(BIN)/crossdraft extract --scenes "$(WORLD)" --out runs/store_int8 --dtype int8
+	$(BIN)/python benchmarks/store_precision.py --stores runs/store_bf16 runs/store_int8 --scenes "$(WORLD)" \
+	  --json benchmarks/results/store_precision.json
 
 # Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-tokens: setup
