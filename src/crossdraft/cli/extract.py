@@ -75,8 +75,14 @@ def extract(
         int, typer.Option(metavar="K", min=0, help="Keep the K largest logits of each position.")
     ] = 0,
     chunk_size: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Pairs of a shard, the unit that is shared out.")
-    ] = 500,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Pairs of a shard, the unit that is shared out.",
+            show_default="160; 500 of models above a billion parameters",
+        ),
+    ] = None,
     batch_clips: Annotated[
         int | None,
         typer.Option(
@@ -154,7 +160,8 @@ def extract(
     config: dict[str, Any] = {
         "pair": chosen.to_json(), "scenes": str(scenes), "out": str(out), "split": split,
         "questions": list(plan.questions), "max_samples": max_samples,
-        "max_new_tokens": max_new_tokens, **keep.to_json(), "chunk_size": chunk_size,
+        "max_new_tokens": max_new_tokens, **keep.to_json(),
+        "chunk_size": plan.clips_per_shard * len(plan.questions),
         "batch_clips": plan.batch_clips, "save_interval": save_interval,
         "sequential": sequential, "workers": count, "retries": retries, "dry_run": dry_run,
     }  # fmt: skip

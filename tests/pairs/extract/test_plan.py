@@ -136,3 +136,15 @@ def test_the_most_that_a_store_can_take(ground: Ground, tmp_path: Path, dtype: s
     assert taken <= most_bytes(plan) <= 4 * taken
     assert Measured(1, 2, (8, 8), 1.0).bytes_of(plan) == most_bytes(plan)
     assert Measured(2, 4, (8, 8), 3.0).seconds_of(10, 3) == pytest.approx(5.0)
+
+
+def test_how_much_is_done_at_once_where_nobody_says_it(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = {"chunk_size": None, "batch_clips": None}
+    small = ground.plan(tmp_path, **usual)
+    assert (small.clips_per_shard, small.batch_clips) == (80, 8)
+    monkeypatch.setattr(plan_room, "_SMALL", 1)
+    large = ground.plan(tmp_path, **usual)
+    assert (large.clips_per_shard, large.batch_clips) == (250, 1)
+    assert ground.plan(tmp_path, chunk_size=6, batch_clips=3).clips_per_shard == 3

@@ -24,8 +24,25 @@ from crossdraft.vlm.model_spec import ROLES, Role
 from crossdraft.vlm.pair import ModelPair
 
 NOTE, _FORMAT = ".extract.json", "crossdraft.extract/1"
-#: Parameters of a model below which clips are answered in batches, and how many clips then.
-_SMALL, _SMALL_BATCH = 10**9, 8
+#: A model of fewer parameters is small.
+_SMALL = 10**9
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """How much is done at once where nobody says it.
+
+    Small models on a CPU answer eight clips at once twice as fast, and small shards leave no core
+    without work; of a model of 7 billion parameters each clip's picture takes a gigabyte.
+    """
+
+    chunk_size: int
+    batch_clips: int
+
+    @classmethod
+    def of(cls, models: Mapping[Role, ModelFacts]) -> _Usual:
+        small = all(facts.parameters < _SMALL for facts in models.values())
+        return cls(160, 8) if small else cls(500, 1)
 
 
 @dataclass(frozen=True)
@@ -143,7 +160,7 @@ def make_plan(
     keep: Keep,
     max_new_tokens: int = 50,
     max_samples: int | None = None,
-    chunk_size: int = 500,
+    chunk_size: int | None = None,
     batch_clips: int | None = None,
 ) -> Plan:
     """Plan an extraction; nothing is loaded or written.
@@ -154,7 +171,7 @@ def make_plan(
         split: `all` for every scene.
         questions: asked about every scene.
         max_samples: at most so many clips, as many of each drive.
-        chunk_size: pairs of a shard.
+        chunk_size: pairs of a shard; None: as many as suit the models.
         batch_clips: clips that are answered in one batch; None: as many as suit the models.
 
     Raises:
@@ -163,7 +180,8 @@ def make_plan(
             something else.
     """
     for name, value in (
-        ("max-new-tokens", max_new_tokens), ("chunk-size", chunk_size),
+        ("max-new-tokens", max_new_tokens),
+        ("chunk-size", 1 if chunk_size is None else chunk_size),
         ("max-samples", 1 if max_samples is None else max_samples), ("questions", len(questions)),
         ("batch-clips", 1 if batch_clips is None else batch_clips),
     ):  # fmt: skip
@@ -174,23 +192,15 @@ def make_plan(
         dataset = dataset.thinned(max_samples)
     models = {role: ModelFacts.of(pair.spec(role), role) for role in ROLES}
     _refuse_unfit(pair, keep, models)
+    usual = _Usual.of(models)
     plan = Plan(
         out, pair, tuple(dataset), dataset.folder.resolve().name, dataset.fingerprint, split,
-        tuple(questions), keep, max_new_tokens, max(1, chunk_size // len(questions)),
-        _batch(models) if batch_clips is None else batch_clips, models,
+        tuple(questions), keep, max_new_tokens,
+        max(1, (chunk_size or usual.chunk_size) // len(questions)),
+        batch_clips or usual.batch_clips, models,
     )  # fmt: skip
     plan.note.check(out)
     return plan
-
-
-def _batch(models: Mapping[Role, ModelFacts]) -> int:
-    """Clips that are answered in one batch where nobody says how many.
-
-    Small models on a CPU answer eight at once twice as fast; of a model of 7 billion parameters
-    each clip's picture takes a gigabyte.
-    """
-    small = all(facts.parameters < _SMALL for facts in models.values())
-    return _SMALL_BATCH if small else 1
 
 
 def _refuse_unfit(pair: ModelPair, keep: Keep, models: Mapping[Role, ModelFacts]) -> None:
