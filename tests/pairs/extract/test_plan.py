@@ -144,7 +144,7 @@ def test_how_much_is_done_at_once_where_nobody_says_it(
     usual = {"chunk_size": None, "batch_clips": None}
     small = ground.plan(tmp_path, **usual)
     assert (small.clips_per_shard, small.batch_clips) == (80, 8)
-    monkeypatch.setattr(plan_room, "_SMALL", 1)
+    monkeypatch.setattr("crossdraft.pairs.extract.plan._SMALL", 1)
     large = ground.plan(tmp_path, **usual)
     assert (large.clips_per_shard, large.batch_clips) == (250, 1)
     assert ground.plan(tmp_path, chunk_size=6, batch_clips=3).clips_per_shard == 3
