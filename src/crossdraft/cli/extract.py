@@ -93,7 +93,12 @@ def extract(
         ),
     ] = None,
     save_interval: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Pairs that a kill may cost at most.")
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Pairs after which a shard under way is saved, at the end of a batch.",
+        ),
     ] = 100,
     quant: Annotated[
         Literal["4bit", "8bit", "fp16", "bf16", "fp32"] | None,
@@ -155,7 +160,7 @@ def extract(
         max_new_tokens=max_new_tokens, max_samples=max_samples, chunk_size=chunk_size,
         batch_clips=batch_clips,
     )  # fmt: skip
-    how, count = _how(chosen, workers, save_interval, retries, sequential)
+    how, count = _how(plan, workers, save_interval, retries, sequential)
     count = min(count, plan.shards)
     config: dict[str, Any] = {
         "pair": chosen.to_json(), "scenes": str(scenes), "out": str(out), "split": split,
@@ -209,12 +214,12 @@ def _questions(path: Path | None, most: int | None) -> list[str]:
 
 
 def _how(
-    pair: ModelPair, workers: int | None, save_every: int, retries: int, sequential: bool
+    plan: Plan, workers: int | None, save_every: int, retries: int, sequential: bool
 ) -> tuple[How, int]:
     """How one process works, and how many do."""
     from crossdraft.cli.options import cores
     from crossdraft.pairs.extract.ranks import rank_of
-    from crossdraft.pairs.extract.team import threads_here, workers_here
+    from crossdraft.pairs.extract.team import threads_of, workers_here
     from crossdraft.pairs.extract.work import How
 
     ranked = rank_of(os.environ)
@@ -224,7 +229,7 @@ def _how(
             where="--workers",
             expected="1, or a call without torchrun",
         )
-    count = 1 if ranked is not None else workers or workers_here(pair, cores())
+    count = 1 if ranked is not None else workers or workers_here(plan.pair, cores())
     rank, world = ranked or (0, 1)
-    threads = threads_here(pair, cores())
+    threads = threads_of(plan, cores(), count)
     return How(save_every, retries, sequential, rank, world, threads), count

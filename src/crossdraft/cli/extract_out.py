@@ -55,10 +55,13 @@ class Following:
             self._estimate(event)
         elif event.what == "failure":
             _say(f"failed {event.clip}: {event.reason}")
+        elif event.what == "alone":
+            _say(f"a batch of clips failed, each is asked alone: {event.reason}")
         elif event.what == "lost":
             _say(f"damaged, and made again: {event.reason}")
         elif event.what == "shard":
-            self._shards += 1
+            # Those that are made again for clips that had failed were counted before.
+            self._shards = min(self._shards + 1, self._plan.shards)
             self._shard(event)
 
     def _estimate(self, event: Event) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,14 @@ def content(store: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return manifest, {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
 
 
-def made_up(work: Work, phase: Phase, number: int, half: Sequence[Row] | None) -> list[Row]:
-    """Rows of a clip that nobody has asked a model about; each clip and question has its own."""
+def made_up(
+    work: Work, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
+) -> list[list[Row]]:
+    """Rows of clips that nobody has asked a model about; each clip and question has its own."""
+    return [_of_clip(work, phase, number, halves.get(number)) for number in numbers]
+
+
+def _of_clip(work: Work, phase: Phase, number: int, half: Sequence[Row] | None) -> list[Row]:
     plan: Plan = work._plan
     scene, rows = plan.scenes[number], list(half or ())
     if half is None:

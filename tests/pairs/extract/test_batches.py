@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from crossdraft.pairs.extract.claims import claimed
+from crossdraft.pairs.extract.claims import SpoiledError, claimed
+from crossdraft.pairs.extract.events import Event
 from crossdraft.pairs.extract.finish import begin
+from crossdraft.pairs.extract.plan import Plan
+from crossdraft.pairs.extract.run import extract
 from crossdraft.pairs.extract.work import How, Work
 from crossdraft.pairs.extract.workplace import Phase, Workplace
 from crossdraft.pairs.store import PairStore
@@ -21,39 +24,32 @@ WIDE: dict[str, Any] = {"chunk_size": 12, "batch_clips": 4}
 
 
 class Batches:
-    """Notes which clips are done in one batch; the rows are made up."""
+    """Notes which clips are asked about together; the rows are made up.
+
+    Args:
+        fail: clips with which a batch of several fails.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail: Sequence[int] = ()) -> None:
-        self.seen: list[tuple[Phase, tuple[int, ...]]] = []
-        self.alone: list[int] = []
-        self.broken = False
+        self.seen: list[tuple[Phase, list[int]]] = []
+        self.broken: tuple[Phase, list[int]] | None = None
 
-        def ahead(
-            work: Work, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
-        ) -> None:
-            self.seen.append((phase, tuple(numbers)))
-            if set(numbers) & set(fail):
-                raise RuntimeError("no room")
-            found = {n: made_up(work, phase, n, halves.get(n)) for n in numbers}
-            work._ready.clear()
-            work._ready.update(found)
-
-        def made(
+        def rows(
             work: Work, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
         ) -> list[list[Row]]:
-            self.alone += numbers
-            return [made_up(work, phase, n, halves.get(n)) for n in numbers]
-
-        rows = Work.rows
-
-        def asked(work: Work, phase: Phase, number: int, half: Sequence[Row] | None) -> list[Row]:
-            if self.broken and number == 5:
+            self.seen.append((phase, list(numbers)))
+            if self.seen[-1] == self.broken:
                 raise KeyboardInterrupt
-            return rows(work, phase, number, half)
+            if len(numbers) > 1 and set(numbers) & set(fail):
+                raise RuntimeError("no room")
+            return made_up(work, phase, numbers, halves)
 
-        for name, function in (("ahead", ahead), ("_made", made), ("rows", asked)):
-            monkeypatch.setattr(Work, name, function)
+        monkeypatch.setattr(Work, "rows", rows)
         monkeypatch.setattr(Work, "prepare", lambda *_: None)
+
+    def of(self, phase: Phase) -> list[list[int]]:
+        """What was asked about in one phase."""
+        return [numbers for one, numbers in self.seen if one == phase]
 
 
 def test_real_models_answer_a_batch_as_they_answer_each_clip(
@@ -77,21 +73,58 @@ def test_with_real_models_an_interrupt_leaves_the_same_bytes(
 ) -> None:
     wide: dict[str, Any] = {"chunk_size": 12, "batch_clips": 3}
     ground.extract(tmp_path / "whole", **wide)
-    ahead = Work.ahead
+    rows = Work.rows
 
     def broken(
         work: Work, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
-    ) -> None:
-        if 3 in numbers:
+    ) -> list[list[Row]]:
+        if phase == "both" and 3 in numbers:
             raise KeyboardInterrupt
-        ahead(work, phase, numbers, halves)
+        return rows(work, phase, numbers, halves)
 
-    monkeypatch.setattr(Work, "ahead", broken)
+    monkeypatch.setattr(Work, "rows", broken)
     with pytest.raises(KeyboardInterrupt):
         ground.extract(tmp_path / "broken", **wide)
     monkeypatch.undo()
     ground.extract(tmp_path / "broken", **wide)
     assert content(tmp_path / "broken") == content(tmp_path / "whole")
+
+
+def test_a_batch_that_processes_died_in_leaves_the_same_bytes(
+    ground: Ground, tmp_path: Path
+) -> None:
+    """Real models. Each clip is asked alone to find whose fault it was; then the batch again."""
+    wide: dict[str, Any] = {"chunk_size": 12, "batch_clips": 3}
+    ground.extract(tmp_path / "whole", **wide)
+    _died(ground.plan(tmp_path / "killed", **wide), "0-2", 3)
+    ground.extract(tmp_path / "killed", How(retries=2), **wide)
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("broken", ["target", "both"])
+def test_with_a_clip_that_fails_both_ways_ask_alike(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Phase
+) -> None:
+    """Real models. And repaired, the store is as if nothing had failed."""
+    wide: dict[str, Any] = {"chunk_size": 12, "batch_clips": 3}
+    ground.extract(tmp_path / "whole", **wide)
+    rows = Work.rows
+
+    def failing(
+        work: Work, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
+    ) -> list[list[Row]]:
+        if phase == broken and 1 in numbers:
+            raise ValueError("damaged")
+        return rows(work, phase, numbers, halves)
+
+    monkeypatch.setattr(Work, "rows", failing)
+    for name, how in (("together", How()), ("in_turn", How(sequential=True))):
+        found = ground.extract(tmp_path / name, how, **wide).manifest
+        assert found is not None and len(found.missing) == 1
+    assert content(tmp_path / "together") == content(tmp_path / "in_turn")
+    monkeypatch.undo()
+    ground.extract(tmp_path / "together", **wide)
+    assert content(tmp_path / "together") == content(tmp_path / "whole")
 
 
 def test_batches_follow_from_the_plan(
@@ -100,15 +133,14 @@ def test_batches_follow_from_the_plan(
     """Broken off in the middle of a batch, the whole batch is done again, and no other."""
     batches = Batches(monkeypatch)
     ground.extract(tmp_path / "whole", **WIDE)
-    assert batches.seen == [("both", (0, 1, 2, 3)), ("both", (4, 5))]
+    assert batches.of("target") == batches.of("both") == [[0, 1, 2, 3], [4, 5]]
     batches.seen.clear()
-    batches.broken = True
+    batches.broken = ("both", [4, 5])
     with pytest.raises(KeyboardInterrupt):
         ground.extract(tmp_path / "broken", **WIDE)
-    batches.broken = False
+    batches.broken = None
     ground.extract(tmp_path / "broken", **WIDE)
-    assert batches.seen == [("both", (0, 1, 2, 3)), ("both", (4, 5)), ("both", (4, 5))]
-    assert not batches.alone
+    assert batches.of("both") == [[0, 1, 2, 3], [4, 5], [4, 5]]
     assert content(tmp_path / "broken") == content(tmp_path / "whole")
 
 
@@ -118,29 +150,37 @@ def test_models_in_turn_keep_the_batches(
     batches = Batches(monkeypatch)
     ground.extract(tmp_path, How(save_every=1, sequential=True), **WIDE)
     assert batches.seen == [
-        (phase, numbers) for phase in ("target", "both") for numbers in ((0, 1, 2, 3), (4, 5))
+        (phase, numbers) for phase in ("target", "both") for numbers in ([0, 1, 2, 3], [4, 5])
     ]
 
 
-def test_a_batch_that_fails_is_asked_about_clip_by_clip(
+def test_a_batch_that_fails_is_asked_again_and_then_clip_by_clip(
     ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = Batches(monkeypatch, fail=(1,))
-    outcome = ground.extract(tmp_path, **WIDE)
-    assert batches.alone == [0, 1, 2, 3]
+    told: list[Event] = []
+    outcome = extract(ground.plan(tmp_path, **WIDE), How(retries=1), tell=told.append, argv=())
+    assert batches.of("target") == [[0, 1, 2, 3]] * 2 + [[0], [1], [2], [3], [4, 5]]
     assert outcome.manifest is not None and not outcome.manifest.missing
+    assert [one.reason for one in told if one.what == "alone"] == ["RuntimeError: no room"] * 2
 
 
-def test_a_batch_that_takes_processes_along_is_asked_about_clip_by_clip(
+def test_processes_that_keep_dying_in_a_batch(
     ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As often again as when it was searched, and it is asked clip by clip for good."""
     batches = Batches(monkeypatch)
-    begin(ground.plan(tmp_path, **WIDE))
-    with claimed(Workplace(tmp_path).claim_path(0)) as claim:
-        assert claim is not None
-        for _ in range(2):
-            claim._append("begin 0-3")  # and killed
-        assert claim.deaths("0-3") == 2
+    _died(ground.plan(tmp_path, **WIDE), "0-3", 4)
     ground.extract(tmp_path, How(retries=1), **WIDE)
-    assert batches.alone == [0, 1, 2, 3]
-    assert batches.seen == [("both", (4, 5))]
+    assert batches.of("target") == [[0], [1], [2], [3], [4, 5]]
+
+
+def _died(plan: Plan, clips: str, times: int) -> None:
+    """Let a plan's first processes have been killed in some clips of its first shard."""
+    begin(plan)
+    with claimed(Workplace(plan.out).claim_path(0)) as claim:
+        assert claim is not None
+        for _ in range(times):
+            with pytest.raises(SpoiledError), claim.on(clips):
+                raise SpoiledError("killed")
+        assert claim.deaths(clips) == times

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ class Failing:
         self.error, self.clips, self.left, self.asked = error, clips, 10**6, 0
         rows = Work.rows
 
-        def failing(work: Work, phase: Phase, number: int, half: Sequence[Row] | None) -> list[Row]:
-            if number in self.clips and self.left:
+        def failing(
+            work: Work, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
+        ) -> list[list[Row]]:
+            if set(numbers) & set(self.clips) and self.left:
                 self.left -= 1
                 self.asked += 1
                 raise self.error
-            return rows(work, phase, number, half)
+            return rows(work, phase, numbers, halves)
 
         monkeypatch.setattr(Work, "rows", failing)
 

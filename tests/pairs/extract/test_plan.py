@@ -12,7 +12,8 @@ from crossdraft.pairs.extract.estimate import Measured, most_bytes
 from crossdraft.pairs.extract.finish import begin
 from crossdraft.pairs.extract.ranks import rank_of
 from crossdraft.pairs.extract.settings import Keep
-from crossdraft.pairs.extract.team import workers_here
+from crossdraft.pairs.extract.team import threads_of, workers_here
+from crossdraft.pairs.extract.work import How, Work
 from crossdraft.vlm import shipped
 from tests.pairs.extract.ground import Ground
 
@@ -136,6 +137,31 @@ def test_the_most_that_a_store_can_take(ground: Ground, tmp_path: Path, dtype: s
     assert taken <= most_bytes(plan) <= 4 * taken
     assert Measured(1, 2, (8, 8), 1.0).bytes_of(plan) == most_bytes(plan)
     assert Measured(2, 4, (8, 8), 3.0).seconds_of(10, 3) == pytest.approx(5.0)
+
+
+def test_a_question_that_cannot_be_asked_is_named(ground: Ground, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="question 1 cannot be asked of the target"):
+        ground.plan(tmp_path, questions=("Where?", "<video> What?"))
+
+
+def test_small_models_have_one_thread_however_many_processes_there_are(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = ground.plan(tmp_path)
+    assert [threads_of(plan, 8, workers) for workers in (1, 2, 8)] == [1, 1, 1]
+    on_gpu = ground.plan(tmp_path, pair=ground.pair.with_value("target.device=cuda:0"))
+    assert threads_of(on_gpu, 8, 1) is None
+    monkeypatch.setattr("crossdraft.pairs.extract.plan._SMALL", 1)
+    assert [threads_of(plan, 8, workers) for workers in (1, 2, 8)] == [8, 4, 1]
+
+
+def test_threads_reach_torch(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_to: list[int] = []
+    monkeypatch.setattr("torch.set_num_threads", set_to.append)
+    Work(ground.plan(tmp_path), How(threads=3), stop=lambda: True).run()
+    assert set_to == [3]
 
 
 def test_how_much_is_done_at_once_where_nobody_says_it(

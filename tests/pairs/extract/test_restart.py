@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,19 @@ IN_TURN = replace(OFTEN, sequential=True)
 Wanted = tuple[dict[str, Any], dict[str, str]]
 
 
-def interrupted_before(monkeypatch: pytest.MonkeyPatch, count: int) -> Callable[[], None]:
-    """Let Ctrl-C come as clip `count` is asked about; call the result to let it pass again."""
+def interrupted_before(
+    monkeypatch: pytest.MonkeyPatch, count: int, phases: Collection[str] = ("both",)
+) -> Callable[[], None]:
+    """Let Ctrl-C come as a model is asked for the `count`th time in one of these phases; call the
+    result to let it pass again."""
     asked, rows = iter(range(10**6)), Work.rows
 
-    def broken(self: Work, phase: Phase, number: int, half: Sequence[Row] | None) -> list[Row]:
-        if next(asked) == count:
+    def broken(
+        self: Work, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
+    ) -> list[list[Row]]:
+        if phase in phases and next(asked) == count:
             raise KeyboardInterrupt
-        return rows(self, phase, number, half)
+        return rows(self, phase, numbers, halves)
 
     monkeypatch.setattr(Work, "rows", broken)
     return lambda: monkeypatch.setattr(Work, "rows", rows)
@@ -63,7 +68,7 @@ def test_an_interrupt_at_any_clip(
 def test_one_model_after_the_other(
     ground: Ground, wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    again = interrupted_before(monkeypatch, count)
+    again = interrupted_before(monkeypatch, count, ("target", "both"))
     with pytest.raises(KeyboardInterrupt):
         ground.extract(tmp_path, IN_TURN)
     again()
@@ -78,9 +83,11 @@ def test_models_in_turn_are_asked_one_after_the_other(
     asked: list[Phase] = []
     rows = Work.rows
 
-    def noted(self: Work, phase: Phase, number: int, half: Sequence[Row] | None) -> list[Row]:
+    def noted(
+        self: Work, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
+    ) -> list[list[Row]]:
         asked.append(phase)
-        return rows(self, phase, number, half)
+        return rows(self, phase, numbers, halves)
 
     monkeypatch.setattr(Work, "rows", noted)
     pair = ground.pair.with_value("load=in_turn")

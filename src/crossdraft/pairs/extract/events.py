@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-What = Literal["begin", "clip", "piece", "shard", "failure", "lost"]
+What = Literal["begin", "clip", "piece", "shard", "failure", "alone", "lost"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Event:
     Attributes:
         what: `begin`: a process has its models and begins with clips; `clip`: a model, or both,
             are done with a clip; `piece`: pairs were saved; `shard`: one is done; `failure`: a
-            clip has failed; `lost`: a damaged piece was removed.
+            clip has failed; `alone`: a batch was given up, its clips are asked one by one;
+            `lost`: a damaged piece was removed.
         shard: its number.
         role: whose clip or piece: `target`, where the drafter comes later, else `both`.
         clip: id of the scene.
@@ -24,7 +25,7 @@ class Event:
         positions: states of the target's and of the drafter's own answers.
         seconds: that a clip took.
         bytes: of a finished shard.
-        reason: of a failure, or what was wrong with a piece.
+        reason: of a failure, of a batch's or a clip's, or what was wrong with a piece.
         tries: how often a clip was tried.
     """
 

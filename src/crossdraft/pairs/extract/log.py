@@ -26,6 +26,7 @@ _SHOWN: Mapping[What, tuple[str, ...]] = {
     "piece": ("shard", "role", "pairs"),
     "shard": ("shard", "pairs", "positions", "bytes"),
     "failure": ("shard", "role", "clip", "reason", "tries"),
+    "alone": ("shard", "reason"),
     "lost": ("shard", "reason"),
 }
 

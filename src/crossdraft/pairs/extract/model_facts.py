@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from crossdraft.base.errors import InputError
+from crossdraft.scenes.scene import Scene
 from crossdraft.vlm.checkpoint import inspect
+from crossdraft.vlm.config_file import read_config
 from crossdraft.vlm.fingerprint import fingerprint_of
 from crossdraft.vlm.hub_cache import find
 from crossdraft.vlm.model_config import model_config
 from crossdraft.vlm.model_spec import FOLDER_KEYS, ModelSpec, Role
 from crossdraft.vlm.pair import ModelPair
-from crossdraft.vlm.pair_models import tokenizer_of
+from crossdraft.vlm.pair_models import options_of, prompts_of, tokenizer_of
 from crossdraft.vlm.tokenizer_bridge import TokenizerBridge
 
 
@@ -77,6 +80,35 @@ def same_tokens(pair: ModelPair, target: ModelFacts, drafter: ModelFacts) -> boo
     return TokenizerBridge(
         ours, theirs, source_vocab=drafter.vocabulary, target_vocab=target.vocabulary
     ).identical
+
+
+def refuse_questions(spec: ModelSpec, role: Role, scene: Scene, questions: Sequence[str]) -> None:
+    """Refuse questions that no prompt can be made of, such as one with a placeholder in it.
+
+    Args:
+        scene: any one; nothing of it is read.
+
+    Raises:
+        InputError: naming the question.
+    """
+    place = spec.place(role)
+    architectures = read_config(place)[1]
+    try:
+        prompts = prompts_of(place, architectures, options_of(spec, role, architectures))
+    except InputError:  # of the model's files: whoever loads it says so
+        return
+    if prompts is None:
+        return
+    for number, question in enumerate(questions):
+        try:
+            prompts(scene, question)
+        except InputError as error:
+            raise InputError(
+                f"question {number} cannot be asked of the {role} ({error.found})",
+                where="--questions",
+                expected=error.expected,
+                hint=error.hint,
+            ) from error
 
 
 def refuse_layers(facts: ModelFacts, role: Role, layers: tuple[int, ...]) -> None:

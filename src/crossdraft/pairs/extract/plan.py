@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from crossdraft.base.errors import InputError
-from crossdraft.pairs.extract.model_facts import ModelFacts, refuse_layers, same_tokens
+from crossdraft.pairs.extract.model_facts import (
+    ModelFacts,
+    refuse_layers,
+    refuse_questions,
+    same_tokens,
+)
 from crossdraft.pairs.extract.settings import Keep
 from crossdraft.pairs.store.kinds import Reading, Side
 from crossdraft.pairs.store.manifest import Schema, StoredKind
@@ -41,8 +46,11 @@ class _Usual:
 
     @classmethod
     def of(cls, models: Mapping[Role, ModelFacts]) -> _Usual:
-        small = all(facts.parameters < _SMALL for facts in models.values())
-        return cls(160, 8) if small else cls(500, 1)
+        return cls(160, 8) if _small(models) else cls(500, 1)
+
+
+def _small(models: Mapping[Role, ModelFacts]) -> bool:
+    return all(facts.parameters < _SMALL for facts in models.values())
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,11 @@ class Plan:
     def shards(self) -> int:
         """Number of shards."""
         return -(-len(self.scenes) // self.clips_per_shard)
+
+    @property
+    def small(self) -> bool:
+        """Whether both models are small."""
+        return _small(self.models)
 
     @property
     def pairs(self) -> int:
@@ -192,6 +205,8 @@ def make_plan(
         dataset = dataset.thinned(max_samples)
     models = {role: ModelFacts.of(pair.spec(role), role) for role in ROLES}
     _refuse_unfit(pair, keep, models)
+    for role in ROLES:
+        refuse_questions(pair.spec(role), role, dataset[0], questions)
     usual = _Usual.of(models)
     plan = Plan(
         out, pair, tuple(dataset), dataset.folder.resolve().name, dataset.fingerprint, split,

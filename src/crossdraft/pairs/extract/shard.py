@@ -7,39 +7,18 @@ computed beside it, and every process that makes a shard shall make the same one
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from crossdraft.base.clock import now_ms
+from crossdraft.pairs.extract.batch import Batch, Maker, Rows
 from crossdraft.pairs.extract.claims import Claim
 from crossdraft.pairs.extract.events import Event, Tell
 from crossdraft.pairs.extract.plan import Plan
-from crossdraft.pairs.extract.tries import together, tried
 from crossdraft.pairs.extract.workplace import Phase, Workplace
 from crossdraft.pairs.store.manifest import Missing, Schema
 from crossdraft.pairs.store.rows import Row
-
-
-class Maker(Protocol):
-    """Whoever has the models."""
-
-    def prepare(self, phase: Phase, half: Sequence[Row] | None) -> None:
-        """Load what a clip will need: its errors are not the clip's.
-
-        Args:
-            half: what the target has said of the clip, where that is known.
-        """
-
-    def ahead(
-        self, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
-    ) -> None:
-        """Do several clips in one batch, so that `rows` has them."""
-
-    def rows(self, phase: Phase, number: int, half: Sequence[Row] | None) -> list[Row]:
-        """Rows of a clip by its number: the target's halves, or whole pairs."""
-        ...
 
 
 @dataclass
@@ -68,37 +47,52 @@ class Shard:
     def make_halves(self, maker: Maker) -> None:
         """Have the target answer everything, saved as pieces."""
         there = self._read("target", self.plan.half_schema)
-        whole = self._read("both", self.plan.schema)
-        self._make("target", maker, {}, self._clips(there) | self._clips(whole), save_all=True)
+        done = self._clips(there) | self._clips(self._read("both", self.plan.schema))
+        self._make("target", maker, {}, self._pending(done, keep=()), save_all=True)
         self.place.note_halves(self.number)
 
     def make_whole(self, maker: Maker) -> None:
         """Have what is missing made, from halves where they are there, and write the shard."""
         halves = self._by_clip(self._read("target", self.plan.half_schema))
         rows = self._read("both", self.plan.schema)
-        rows += self._make("both", maker, halves, self._clips(rows), save_all=False)
+        # What the target has failed at stays failed; without its marker nothing is known of that.
+        known = self.failed.keys() - halves if self.place.has_halves(self.number) else ()
+        pending = self._pending(self._clips(rows), keep=known)
+        again = {number for batch in pending for number in batch}
+        rows = [row for row in rows if self.plan.number_of[row.pair.clip] not in again]
+        rows += self._make("both", maker, halves, pending, save_all=False)
         self._write(rows)
+
+    def _pending(self, done: set[int], keep: Collection[int]) -> list[Sequence[int]]:
+        """Batches that are not done. Each will be done as a whole, so failures of its clips are
+        forgotten.
+
+        Args:
+            done: clips that are.
+            keep: clips that stay failed.
+        """
+        clips, size = self.plan.clips(self.number), self.plan.batch_clips
+        batches = [clips[first : first + size] for first in range(0, len(clips), size)]
+        known = done | self.failed.keys()
+        pending: list[Sequence[int]] = [one for one in batches if not known.issuperset(one)]
+        for number in {number for batch in pending for number in batch}.difference(keep):
+            self.failed.pop(number, None)
+        return pending
 
     def _make(
         self,
         phase: Phase,
         maker: Maker,
-        halves: dict[int, list[Row]],
-        done: Iterable[int],
+        halves: Rows,
+        pending: Sequence[Sequence[int]],
         save_all: bool,
     ) -> list[Row]:
-        """Rows of the clips that are not done; also those that were saved on the way."""
-        done, known = set(done), {*done, *self.failed}
+        """Rows of these batches; also those that were saved on the way."""
         made: list[Row] = []
         fresh: list[Row] = []
         try:
-            for batch in self._batches(done):
-                rows: list[Row] = []
-                spent_s = self._ahead(phase, batch, maker, halves)
-                for number in batch:
-                    if number not in known:
-                        rows += self._clip(phase, number, maker, halves.pop(number, None), spent_s)
-                # Whole batches alone: the rest of one would be another batch.
+            for numbers in pending:
+                rows = self._batch(phase, numbers, maker, halves)
                 fresh += rows
                 made += rows
                 if len(fresh) >= self.save_every:
@@ -112,51 +106,48 @@ class Shard:
             self._save(phase, fresh)
         return made
 
-    def _batches(self, done: set[int]) -> list[list[int]]:
-        """Clips that are still to be done, those that fail included."""
-        clips, size = self.plan.clips(self.number), self.plan.batch_clips
-        batches = [clips[first : first + size] for first in range(0, len(clips), size)]
-        return [left for batch in batches if (left := [n for n in batch if n not in done])]
+    def _batch(self, phase: Phase, numbers: Sequence[int], maker: Maker, halves: Rows) -> list[Row]:
+        """Rows of one batch. Clips that fail are noted.
 
-    def _ahead(
-        self, phase: Phase, batch: list[int], maker: Maker, halves: Mapping[int, list[Row]]
-    ) -> float:
-        """Do a batch at once where that is possible; seconds of it that each clip has taken."""
-        if self.failed.keys() >= set(batch):
-            return 0.0
-        # Clips that the target failed at have no half.
-        batch = [number for number in batch if number in halves] or batch
-        maker.prepare(phase, halves.get(batch[0]))
+        The target is asked about the batch and then the drafter, whether at once or much later.
+        """
+        before = set(self.failed)
+        batch = Batch(
+            numbers, self.failed, self._name, self.claim, self.retries,
+            lambda reason: self.tell(Event("alone", self.number, reason=reason)),
+        )  # fmt: skip
+        rows: Rows = {number: halves.pop(number) for number in numbers if number in halves}
+        answered = all(number in rows or number in self.failed for number in numbers)
+        maker.prepare(phase, answered)
         self.tell(Event("begin", self.number, phase))
         began_ms = now_ms()
-        if len(batch) > 1:
-            there = {number: halves[number] for number in batch if number in halves}
-            together(lambda: maker.ahead(phase, batch, there), self.claim, batch, self.retries)
-        return (now_ms() - began_ms) / 1e3 / len(batch)
+        if not answered:
+            rows = batch.ask(maker, "target", {})
+        if phase == "both":
+            rows = batch.ask(maker, "both", rows)
+        self._tell_of(phase, rows, before, (now_ms() - began_ms) / 1e3)
+        return [row for one in rows.values() for row in one]
 
-    def _clip(
-        self, phase: Phase, number: int, maker: Maker, half: list[Row] | None, spent_s: float
-    ) -> list[Row]:
-        """Rows of one clip, none where it fails.
-
-        Args:
-            spent_s: seconds that it has taken before.
-        """
-        maker.prepare(phase, half)
-        clip, began_ms = self.plan.scenes[number].id, now_ms()
-        rows = tried(
-            lambda: maker.rows(phase, number, half), self.claim, number, clip, self.retries
-        )
-        if isinstance(rows, Missing):
-            self.failed[number] = rows
+    def _tell_of(self, phase: Phase, rows: Rows, before: set[int], seconds: float) -> None:
+        """Tell of a batch's clips: those that have failed now, those that are done."""
+        new = [one for number, one in self.failed.items() if number not in before]
+        if new:
             self.place.note_failed(self.number, self.failed)
+        for one in new:
             self.tell(
-                Event("failure", self.number, phase, clip, reason=rows.reason, tries=rows.tries)
+                Event("failure", self.number, phase, one.clip, reason=one.reason, tries=one.tries)
             )
-            return []
-        seconds = spent_s + (now_ms() - began_ms) / 1e3
-        self.tell(Event("clip", self.number, phase, clip, len(rows), positions(rows), seconds))
-        return rows
+        for number, made in rows.items():
+            share_s = seconds / len(rows)
+            self.tell(
+                Event(
+                    "clip", self.number, phase, self._name(number), len(made), positions(made),
+                    share_s,
+                )
+            )  # fmt: skip
+
+    def _name(self, number: int) -> str:
+        return self.plan.scenes[number].id
 
     def _save(self, phase: Phase, fresh: list[Row]) -> None:
         """Save rows as a piece, and forget that they were not."""
@@ -176,7 +167,9 @@ class Shard:
         )
 
     def _read(self, phase: Phase, schema: Schema) -> list[Row]:
-        return self.place.read_pieces(self.number, phase, schema, self._lost)
+        """Rows of all pieces; of a batch that was made again the later ones."""
+        rows = self.place.read_pieces(self.number, phase, schema, self._lost)
+        return list({(row.pair.clip, row.pair.question_index): row for row in rows}.values())
 
     def _lost(self, path: Path, found: str) -> None:
         self.tell(Event("lost", self.number, reason=f"{path.name}: {found}"))
@@ -187,8 +180,8 @@ class Shard:
     def _clips(self, rows: Iterable[Row]) -> set[int]:
         return {self.plan.number_of[row.pair.clip] for row in rows}
 
-    def _by_clip(self, rows: Iterable[Row]) -> dict[int, list[Row]]:
-        found: dict[int, list[Row]] = {}
+    def _by_clip(self, rows: Iterable[Row]) -> Rows:
+        found: Rows = {}
         for row in rows:
             found.setdefault(self.plan.number_of[row.pair.clip], []).append(row)
         return found

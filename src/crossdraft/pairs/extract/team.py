@@ -85,15 +85,15 @@ def workers_here(pair: ModelPair, cores: int) -> int:
     return max(1, min(cores, fitting))
 
 
-def threads_here(pair: ModelPair, cores: int) -> int | None:
+def threads_of(plan: Plan, cores: int, workers: int) -> int | None:
     """Threads of each process where both models run on the CPU; None where a GPU does the work.
 
-    However many processes there are: the last bits of states depend on it.
-
-    Raises:
-        InputError: a model is not there.
+    The last bits of states depend on it. So small models always have one, however many processes
+    there are and whatever else runs here.
     """
-    return max(1, cores // workers_here(pair, cores)) if _on_cpu(pair) else None
+    if not _on_cpu(plan.pair):
+        return None
+    return 1 if plan.small else max(1, cores // workers)
 
 
 def _on_cpu(pair: ModelPair) -> bool:
@@ -187,11 +187,13 @@ def _serve(pipe: Connection, plan: Plan, how: How) -> None:
         pipe.send(event)
 
     try:
-        with log.running(rank=how.rank, world=how.world, threads=how.threads):
-            Work(plan, how, tell, lambda: bool(stopping)).run()
-        pipe.send(None)
-    except CrossdraftError as error:
-        # An error comes out of a pipe as its text.
-        pipe.send(InputError(str(error)))
+        try:
+            with log.running(rank=how.rank, world=how.world, threads=how.threads):
+                Work(plan, how, tell, lambda: bool(stopping)).run()
+            pipe.send(None)
+        except CrossdraftError as error:
+            # An error comes out of a pipe as its text.
+            pipe.send(InputError(str(error)))
     except (KeyboardInterrupt, BrokenPipeError):
+        # Also in the middle of sending: the others may have the same to say.
         os._exit(0)

@@ -1,11 +1,9 @@
-"""One clip, tried several times: what its failure is, and what is no failure of the clip.
-
-Several clips in one batch are tried once: where that fails, each is asked about alone.
-"""
+"""A clip or a batch, tried several times: what its failure is, and what is no failure of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -18,10 +16,11 @@ from crossdraft.scenes.workers import Failure, attempt
 T = TypeVar("T")
 
 
-def full_disk(reason: str) -> InputError:
+def full_disk(reason: str, where: Path | None = None) -> InputError:
     """The refusal to go on where nothing can be written any more."""
     return InputError(
         reason,
+        where=where,
         expected="room for what is still to be written",
         hint="make room, then call again: what is done is kept",
     )
@@ -50,23 +49,24 @@ def tried(make: Callable[[], T], claim: Claim, number: int, clip: str, retries: 
     return Missing(clip, reason, retries + 1)
 
 
-def together(make: Callable[[], None], claim: Claim, numbers: Sequence[int], retries: int) -> None:
-    """Try to do several clips in one batch. Whatever fails is left: it shows which clip's fault it
-    is when each is asked about alone.
+def together(make: Callable[[], T], claim: Claim, name: str, retries: int) -> T | Failure:
+    """What `make` gives for several clips at once, or why it has failed at last.
 
     Args:
-        retries: how often processes may die in it before it is not tried any more.
+        name: of the batch.
+        retries: how often it is tried again.
 
     Raises:
         InputError: as `tried`.
     """
-    name = f"{numbers[0]}-{numbers[-1]}"
-    if claim.deaths(name) > retries:
-        return
-    with claim.on(name):
-        outcome = _attempt(make, name)
-    if isinstance(outcome, Failure):
+    outcome: T | Failure = Failure("")
+    for _ in range(retries + 1):
+        with claim.on(name):
+            outcome = _attempt(make, name)
+        if not isinstance(outcome, Failure):
+            break
         _give_back_memory()
+    return outcome
 
 
 def _attempt(make: Callable[[], T], clips: str) -> T | Failure:

@@ -14,10 +14,11 @@ import torch
 
 from crossdraft.base.errors import InputError, gist
 from crossdraft.pairs.extract.ask import Speaker, drafter_rows, target_rows
+from crossdraft.pairs.extract.batch import Maker
 from crossdraft.pairs.extract.claims import claimed
 from crossdraft.pairs.extract.events import Tell, unheard
 from crossdraft.pairs.extract.plan import Plan
-from crossdraft.pairs.extract.shard import Maker, Shard
+from crossdraft.pairs.extract.shard import Shard
 from crossdraft.pairs.extract.tries import full_disk
 from crossdraft.pairs.extract.workplace import Phase, Workplace
 from crossdraft.pairs.store.rows import Row
@@ -71,8 +72,6 @@ class Work(Maker):
         self._models = PairModels(replace(plan.pair, load="in_turn") if in_turn else plan.pair)
         self._in_turn = in_turn
         self._held: dict[Role, Speaker] = {}
-        #: Rows of clips that were done in a batch, until they are asked for.
-        self._ready: dict[int, list[Row]] = {}
 
     def run(self) -> None:
         """Work until no shard is free, or until asked to stop.
@@ -88,7 +87,7 @@ class Work(Maker):
                 self._all_rounds()
         except Exception as error:
             if is_full(error) and not isinstance(error, InputError):
-                raise full_disk(gist(error)) from error
+                raise full_disk(gist(error), self._plan.out) from error
             raise
         finally:
             self._held.clear()
@@ -137,37 +136,22 @@ class Work(Maker):
 
     # What a shard asks of its maker.
 
-    def prepare(self, phase: Phase, half: Sequence[Row] | None) -> None:
-        """See `Maker.prepare`."""
-        if phase == "target" or half is None:
+    def prepare(self, phase: Phase, answered: bool) -> None:
+        """See `Maker.prepare`. Of models in turn the drafter waits for the target's halves."""
+        if not answered:
             self._speaker("target")
-        if phase == "both":
+        if phase == "both" and (answered or not self._in_turn):
             self._speaker("drafter")
 
-    def ahead(
-        self, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
-    ) -> None:
-        """See `Maker.ahead`."""
-        self._ready.clear()
-        self._ready.update(zip(numbers, self._made(phase, numbers, halves), strict=True))
-
-    def rows(self, phase: Phase, number: int, half: Sequence[Row] | None) -> list[Row]:
-        """See `Maker.rows`."""
-        if number in self._ready:
-            return self._ready.pop(number)
-        return self._made(phase, [number], {} if half is None else {number: half})[0]
-
-    def _made(
+    def rows(
         self, phase: Phase, numbers: Sequence[int], halves: Mapping[int, Sequence[Row]]
     ) -> list[list[Row]]:
-        """Rows of some clips, computed in one batch."""
+        """See `Maker.rows`."""
         scenes = [self._plan.scenes[number] for number in numbers]
-        known = [list(halves[number]) for number in numbers if number in halves]
-        if len(known) < len(numbers):
-            known = target_rows(self._plan, self._speaker("target"), scenes)
         if phase == "target":
-            return known
+            return target_rows(self._plan, self._speaker("target"), scenes)
         shown = [with_events(self._plan.pair, scene) for scene in scenes]
+        known = [halves[number] for number in numbers]
         return drafter_rows(self._plan, self._speaker("drafter"), shown, known)
 
     def _speaker(self, role: Role) -> Speaker:
