@@ -122,13 +122,33 @@ def test_plain_values_beside_tensors(
     assert loaded["list"] == value["list"] and torch.equal(loaded["w"], torch.ones(2))
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_tensors_that_claim_more_than_their_bytes(tmp_path: Path, named: bool) -> None:
+    hollow = torch.zeros(1, dtype=torch.int64).expand(10**6, 10**6)
+    torch.save({"w": hollow} if named else hollow, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"holds a tensor of 1000000 x 1000000 .* in 8 bytes"):
+        load_tensors(tmp_path / "a.pt")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_quantised_tensors_are_refused(tmp_path: Path) -> None:
+    packed = torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8)
+    torch.save({"w": packed}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match="holds a tensor that is not dense"):
+        load_plain(tmp_path / "a.pt")
+
+
 def test_only_plain_values_beside_tensors(tmp_path: Path) -> None:
     itself: list[object] = []
     itself.append(itself)
     sparse = torch.ones(2, 2).to_sparse()
     for value, found in (
         ({1, 2}, "a set"), (torch.Size([2]), None), (torch.float32, "a dtype"),
-        (sparse, "a tensor that is not dense"), (torch.nn.Parameter(torch.ones(2)), "a Parameter"),
+        (sparse, "a tensor that is not dense"),
+        (torch.ones(2, device="meta"), "a tensor that is not dense"),
+        (torch.zeros(1).expand(10**6, 10**6), "a tensor of 1000000 x 1000000 numbers"),
+        (torch.ones(4)[:3], None), (torch.ones(0, 5), None), (torch.ones(2, 3).T, None),
+        (torch.nn.Parameter(torch.ones(2)), "a Parameter"),
         (itself, None),
     ):  # fmt: skip
         torch.save({"a": [value]}, tmp_path / "a.pt")

@@ -14,7 +14,7 @@ from crossdraft.pairs.formats import read_pairs
 from crossdraft.pairs.store import PairStore
 from crossdraft.vlm.lm_head import lm_head_of, read_lm_head, write_lm_head
 from tests.cli.run import crossdraft, crossdraft_here
-from tests.pairs.seed_files import WIDTH, head_file, write_file, write_folder
+from tests.pairs.seed_files import WIDTH, change, head_file, write_file, write_folder
 from tests.vlm.checkpoint_folder import write_checkpoint
 
 
@@ -119,6 +119,50 @@ def test_ids_come_with_a_head(tmp_path: Path) -> None:
     assert "no place in this format for: token ids" in done.stdout
 
 
+def test_a_head_gives_the_ids_that_its_float32_copy_gives(tmp_path: Path) -> None:
+    """Whatever a head is stored in, states are not rounded to it."""
+    write_folder(tmp_path / "seed", ((50,) * 10,))
+    weight = torch.randn(600, WIDTH, generator=torch.Generator().manual_seed(1)).bfloat16()
+    torch.save({"weight": weight}, tmp_path / "bf16.pt")
+    torch.save({"weight": weight.float()}, tmp_path / "fp32.pt")
+    found = []
+    for name in ("bf16", "fp32"):
+        done = crossdraft_here("convert", "seed", name, "--lm-head", f"{name}.pt", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found.append([pair.target_tokens for pair in PairStore.open(tmp_path / name).pairs()])
+    assert found[0] == found[1]
+
+
+def test_suffixes_in_capitals(extraction_file: Path, tmp_path: Path) -> None:
+    head_file(tmp_path / "h.pt", 40)
+    for source, target in (("h.pt", "H.SAFETENSORS"), ("H.SAFETENSORS", "BACK.PT")):
+        done = crossdraft_here("convert", source, target, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    found, wanted = (torch.load(tmp_path / n, weights_only=True) for n in ("BACK.PT", "h.pt"))
+    assert torch.equal(found["lm_head_weight"], wanted["lm_head_weight"])
+    done = crossdraft_here("convert", extraction_file, "A.JSONL.GZ", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert gzip.decompress((tmp_path / "A.JSONL.GZ").read_bytes()).startswith(b"{")
+
+
+def test_what_the_way_in_leaves_out_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "seed", LOTS)
+    change(tmp_path / "seed" / "chunks" / "chunk_000003.pt", attention=torch.ones(1), note="x")
+    done = crossdraft_here("convert", "seed", "store", cwd=tmp_path)
+    assert "not a field of the study, left out: attention, note\n" in done.stdout
+    write_folder(tmp_path / "plain", LOTS)
+    done = crossdraft_here("convert", "plain", "store2", cwd=tmp_path)
+    assert "left out" not in done.stdout
+
+
+def test_short_answers_of_the_study_come_back(tmp_path: Path) -> None:
+    write_folder(tmp_path / "seed", ((5, 2), (0, 1)))
+    crossdraft_here("convert", "seed", "store", cwd=tmp_path)
+    for target in ("back", "all.pt"):
+        done = crossdraft_here("convert", "store", target, cwd=tmp_path)
+        assert done.stdout.startswith(f"{target}: 4 pairs") and "left out" not in done.stdout
+
+
 def test_a_store_without_ids_is_no_answers(tmp_path: Path) -> None:
     write_folder(tmp_path / "seed", LOTS)
     crossdraft_here("convert", "seed", "store", cwd=tmp_path)
@@ -165,8 +209,16 @@ def test_a_head_of_a_checkpoint_says_what_it_loses(tmp_path: Path) -> None:
         (("head.pt", "out.jsonl"), "SRC is a model's head"),
         (("head.pt", "out.safetensors", "--to", "pairs"), "SRC is a model's head"),
         (("all.pt", "out.safetensors"), "cannot tell the format"),
-        (("nothing.pt", "out"), "cannot tell the format"),
+        (("nothing.pt", "out"), "nothing.pt: no such file"),
+        (("nothing", "out"), "nothing: no such file"),
         (("nothing.pt", "out.jsonl"), "nothing.pt: no such file"),
+        (("head.pt", "h.pt.gz"), "the head of a model is not written compressed"),
+        (("head.pt", "h.safetensors.GZ"), "expected: a name without .gz"),
+        (("seed", "st.gz"), "states of the seed study is not written compressed"),
+        (("seed", "st.gz", "--to", "store"), "states of the seed study is not written compressed"),
+        (("store", "back.gz"), "a pair store is not written compressed"),
+        (("store", "out.pt.gz"), "a pair store is not written compressed"),
+        (("hollow.pt", "h.safetensors"), "holds a tensor of 1000000 x 1000000 numbers"),
         (("evil.pt", "out"), "refused to load"),
         (("other.pt", "out"), "holds neither hidden states nor a head"),
         (("open", "out"), "this store is not finished"),
@@ -190,6 +242,7 @@ def many_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_file(folder / "all.pt", (5, 6))
     head_file(folder / "head.pt", 40)
     torch.save({"a": torch.ones(2)}, folder / "other.pt")
+    torch.save({"weight": torch.zeros(1).expand(10**6, 10**6)}, folder / "hollow.pt")
     torch.save({"weight": Evil()}, folder / "evil.pt")
     (folder / "open" / "open").mkdir(parents=True)
     crossdraft_here("convert", "seed", "store", cwd=folder)

@@ -229,6 +229,17 @@ def test_extraction_keeps_answers(tmp_path_factory: pytest.TempPathFactory, foun
     assert [answers(p) for p in read_pairs(path).pairs] == [answers(p) for p in found.pairs]
 
 
+def test_what_else_is_said_of_a_pair_never_stands_in_for_it(tmp_path: Path) -> None:
+    extra = {
+        "sample_idx": 99, "question_idx": 99, "sample_id": "other", "query": "Other?",
+        "egpt_tokens": [1], "vl_text": "other", "simulated": True, "mode": "parallel",
+    }  # fmt: skip
+    pairs = tuple(replace(pair, extra=extra) for pair in recorded_pairs(3))
+    write_extraction(PairSet(pairs, "extraction"), tmp_path / "a.json")
+    found = [answers(pair) for pair in read_pairs(tmp_path / "a.json").pairs]
+    assert found == [answers(replace(pair, extra={"mode": "parallel"})) for pair in pairs]
+
+
 def answers(pair: Pair) -> Pair:
     """What the extraction format can hold of a pair."""
     return replace(pair, dataset="", drive=None, draft_stages_ms=None, target_stages_ms=None)

@@ -25,7 +25,7 @@ from crossdraft.pairs.store.manifest import MANIFEST, SHARDS, Manifest, Schema, 
 from crossdraft.pairs.store.packing import pack
 from crossdraft.pairs.store.rows import Row, Said, Top
 from crossdraft.pairs.store.shard import write_shard
-from tests.pairs.seed_files import WIDTH, write_file, write_folder
+from tests.pairs.seed_files import WIDTH, change, write_file, write_folder
 
 LOTS = ((5, 9, 7), (6,), (8, 5))
 
@@ -161,7 +161,7 @@ def test_answers_are_cut_to_the_shorter_and_short_ones_left_out(tmp_path: Path) 
     )
     done = write_chunks(store, tmp_path / "back")
     assert (done.pairs, done.left_out, done.files) == (3, 1, 1)
-    assert done.lost == ("states forced", "token ids", "logits", "drives")
+    assert done.lost == ("states forced", "token ids", "logits", "drives", "fields other")
     chunk = torch.load(tmp_path / "back" / "chunks" / "chunk_000000.pt", weights_only=True)
     assert chunk.keys() == {
         "egpt_hidden", "vl_hidden", "seq_lens", "metadata", "chunk_id", "n_samples",
@@ -219,3 +219,97 @@ def test_a_manifest_that_was_changed_writes_nothing_elsewhere(tmp_path: Path) ->
     write_chunks(store, tmp_path / "back")
     assert len(list((tmp_path / "back" / "chunks").iterdir())) == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == ["back", "seed", "store"]
+
+
+def test_fields_of_a_sample_come_back(tmp_path: Path) -> None:
+    """The study's own, whatever they are called."""
+    seed = tmp_path / "seed"
+    write_folder(seed, LOTS)
+    path = seed / "chunks" / "chunk_000000.pt"
+    listed = torch.load(path, weights_only=True)["metadata"]
+    listed[1] |= {"camera": "left", "speed": 2.5}
+    change(path, metadata=listed)
+    done = write_chunks(through_a_store(seed, tmp_path / "store"), tmp_path / "back")
+    assert done.lost == ()
+    back = torch.load(tmp_path / "back" / "chunks" / path.name, weights_only=True)
+    assert back["metadata"] == listed
+
+
+def test_short_answers_are_kept_where_the_study_kept_them(tmp_path: Path) -> None:
+    write_folder(tmp_path / "seed", ((5, 2), (0,)))
+    store = through_a_store(tmp_path / "seed", tmp_path / "store")
+    done = write_chunks(store, tmp_path / "back")
+    assert (done.pairs, done.left_out, done.shortest) == (3, 0, 0)
+    assert write_single(store, tmp_path / "all.pt").pairs == 3
+    assert write_single(store, tmp_path / "5.pt", min_length=5).pairs == 1
+
+
+def edited(manifest: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
+    """The source of a manifest with another value at a place such as `files.0.path`."""
+    inner: Any = manifest["source"]
+    *path, last = [int(key) if key.isdigit() else key for key in place.split(".")]
+    for key in path:
+        inner = inner[key]
+    inner[last] = value
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("layout", 3, "source: layout is 3"),
+        ("about", [1], "about: is a list"),
+        ("about", None, "about: is missing"),
+        ("about.config", "x", "config is text"),
+        ("about.config.hidden_dim", 17, "hidden_dim = 17"),
+        ("about.chunk_size", "x", "chunk_size is 'x'"),
+        ("about.chunk_size", -1, "chunk_size is -1"),
+        ("about.chunk_size", 2, r"chunks\[0\] has 3 pairs, chunk_size is 2"),
+        ("files", {"a": 1}, "files is {'a': 1}"),
+        ("files", [1], r"source\.files\[0\]: is a number"),
+        ("files.1.path", 3, r"source\.files\[1\]: path is a number"),
+        ("files.1.path", "a\0", r"source\.files\[1\]: path is"),
+        ("files.1.path", "chunk_000000.pt", "lists one file twice"),
+        ("files.1.start_idx", "x", r"files\[1\]: start_idx is 'x'"),
+        ("files.1.start_idx", 2, "begins at pair 2"),
+        ("files.1.n_samples", 2.5, r"files\[1\]: n_samples is 2\.5"),
+        ("files.2.n_samples", 3, "total_samples is 6, its chunks have 7"),
+        ("files.1.longest", "x", r"files\[1\]: longest is 'x'"),
+        ("files.1.longest", -1, r"files\[1\]: longest is -1"),
+        ("files.1.longest", 2, r"longest is 2, one of its answers has 6 states"),
+        ("files.1.longest", 10**12, "is made in memory and takes"),
+        ("files.1.chunk_id", "x", r"files\[1\]: chunk_id is 'x'"),
+    ],
+)
+def test_a_source_that_was_edited(tmp_path: Path, place: str, value: Any, said: str) -> None:
+    write_folder(tmp_path / "seed", LOTS)
+    through_a_store(tmp_path / "seed", tmp_path / "store")
+    path = tmp_path / "store" / MANIFEST
+    write_json(path, edited(json.loads(path.read_text()), place, value))
+    with pytest.raises(InputError, match=said):
+        write_chunks(PairStore.open(tmp_path / "store"), tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("about", "x", "about is text"),
+        ("about.hidden_dim", None, "hidden_dim = None"),
+        ("files", "x", "files is 'x'"),
+        ("files", [{}, {}], "files lists 2"),
+        ("files.0", 3, r"files\[0\]: is a number"),
+        ("files.0.longest", [], r"files\[0\]: longest is \[\]"),
+        ("files.0.longest", 3, "longest is 3, one of its answers has 12 states"),
+    ],
+)
+def test_a_source_of_one_file_that_was_edited(
+    tmp_path: Path, place: str, value: Any, said: str
+) -> None:
+    write_file(tmp_path / "all.pt", (5, 12, 7))
+    through_a_store(tmp_path / "all.pt", tmp_path / "store")
+    path = tmp_path / "store" / MANIFEST
+    write_json(path, edited(json.loads(path.read_text()), place, value))
+    with pytest.raises(InputError, match=said):
+        write_single(PairStore.open(tmp_path / "store"), tmp_path / "back.pt")
+    assert not (tmp_path / "back.pt").exists()

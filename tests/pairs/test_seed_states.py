@@ -98,6 +98,16 @@ def test_a_single_file_becomes_a_store_whatever_it_is_called(tmp_path: Path) -> 
     assert "created" not in made.source["about"]
 
 
+def test_what_has_no_place_in_a_store_is_noted(tmp_path: Path) -> None:
+    write_folder(tmp_path / "seed", LOTS)
+    change(first(tmp_path / "seed"), mask=torch.ones(3), config={"a": 1})
+    made = convert_states(open_states(tmp_path / "seed"), tmp_path / "store")
+    assert made.source["dropped"] == ["config", "mask"]
+    write_file(tmp_path / "all.pt", (5,))
+    made = convert_states(open_states(tmp_path / "all.pt"), tmp_path / "store2")
+    assert "dropped" not in made.source
+
+
 def test_a_chunk_alone_is_a_file_too(tmp_path: Path) -> None:
     write_folder(tmp_path / "seed", LOTS)
     path = tmp_path / "seed" / "chunks" / "chunk_000000.pt"
@@ -179,6 +189,25 @@ def test_any_lengths(
             states = unpack(next(rows).states["target"])
             assert torch.equal(states, data["vl_hidden"][number, :length])
     assert next(rows, None) is None
+
+
+def test_shards_end_at_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is counted from its own first pair."""
+    monkeypatch.setattr("crossdraft.pairs.seed_states._SHARD_BYTES", 2 * 5 * WIDTH * 2 * 3)
+    write_folder(tmp_path / "seed", ((5,) * 8,))
+    made = convert_states(open_states(tmp_path / "seed"), tmp_path / "store")
+    assert [shard.pairs for shard in made.shards] == [3, 3, 2]
+
+
+def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "seed", LOTS)
+    needed = 40 * WIDTH * 2 * 2
+    monkeypatch.setattr("crossdraft.pairs.seed_states.free_bytes", lambda _: needed - 1)
+    with pytest.raises(InputError, match=r"the store takes 2\.56 kB, 2\.56 kB are free"):
+        convert_states(open_states(tmp_path / "seed"), tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    monkeypatch.setattr("crossdraft.pairs.seed_states.free_bytes", lambda _: needed)
+    convert_states(open_states(tmp_path / "seed"), tmp_path / "store")
 
 
 def test_ids_come_out_of_the_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,6 +333,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "pairs 2, index.json says 3",
     ),
     "path": (entry(0, path=""), r"chunks\[0\]: path is ''"),
+    "path no name": (entry(0, path="a\0b"), r"chunks\[0\]: path is"),
+    "path half": (entry(0, path="\ud83d"), r"chunks\[0\]: path is|half a character"),
+    "path long": (entry(0, path="a" * 300), r"chunks\[0\]: path is"),
+    "path up": (entry(0, path=".."), r"chunks\[0\]: path is"),
+    "hollow": (fields(vl_hidden=torch.zeros(1).expand(3, 9, WIDTH)), "a tensor of 3 x 9 x 16"),
     "path outside": (entry(0, path="../../chunk.pt"), "chunks/chunk.pt: no such file"),
     "one file twice": (entry(1, path="chunk_000000.pt"), "lists one file twice"),
     "width in config": (in_index(config={"hidden_dim": 17}), r"width 16, index.json says 17"),

@@ -134,7 +134,7 @@ def sweep(folder: Path) -> None:
 
 def write_bytes(target: Path, data: bytes) -> None:
     """Write `data` atomically; gzip it (without a time stamp) if the name ends in `.gz`."""
-    if target.suffix == ".gz":
+    if target.suffix.lower() == ".gz":
         data = gzip.compress(data, mtime=0)
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)

@@ -66,11 +66,15 @@ def load_tensors(
         expected: what an error calls a file that would have been right.
 
     Raises:
-        InputError: missing, damaged, or a pickle that asks for more than tensors and containers;
-            the message names what was refused.
+        InputError: missing, damaged, a tensor that claims more numbers than it has bytes for, or a
+            pickle that asks for more than tensors and containers; the message names what was
+            refused.
     """
     if path.suffix != ".safetensors":
         loaded: dict[str, torch.Tensor] | torch.Tensor = _unpickled(path, expected)
+        for value in loaded.values() if isinstance(loaded, dict) else [loaded]:
+            if refused := _hollow(value):
+                raise InputError(f"holds a {refused}", where=path, expected=expected)
         return loaded
     if not path.is_file():
         raise InputError("no such file", where=path)
@@ -148,6 +152,8 @@ def _other_than_plain(loaded: Any) -> str | None:
         if type(value) is torch.Tensor:
             if value.layout is not torch.strided or value.is_quantized or value.is_meta:
                 return f"tensor that is not dense ({value.dtype}, {value.layout})"
+            if hollow := _hollow(value):
+                return hollow
         elif isinstance(value, (dict, list, tuple)):
             if id(value) not in seen:
                 seen.add(id(value))
@@ -155,6 +161,20 @@ def _other_than_plain(loaded: Any) -> str | None:
         elif value is not None and type(value) not in (bool, int, float, str):
             return type(value).__name__
     return None
+
+
+def _hollow(value: Any) -> str | None:
+    """What is wrong with a tensor whose numbers repeat fewer bytes than they take: a file of a few
+    bytes would fill any memory. None if nothing is."""
+    import torch
+
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.is_meta:
+        return None
+    size = value.untyped_storage().nbytes()
+    if value.numel() * value.element_size() <= size:
+        return None
+    shape = " x ".join(map(str, value.shape))
+    return f"tensor of {shape} numbers ({value.dtype}) in {size:,} bytes"
 
 
 def _unreadable(path: Path, error: Exception, expected: str) -> InputError:

@@ -19,6 +19,8 @@ _WAYS: dict[Content, tuple[str, ...]] = {
 }
 _FOLDERS = {"store": "chunks", "states": "store"}
 _SUFFIXES = {".jsonl": "pairs", ".json": "extraction", ".pt": "single"}
+#: Written compressed where the name asks for it.
+_PACKED = ("pairs", "extraction")
 _NAMES: dict[Content, str] = {
     "answers": "recorded answers",
     "store": "a pair store",
@@ -41,7 +43,8 @@ def convert(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="DST", help="File or folder to write; .gz compresses. A folder must be free."
+            metavar="DST",
+            help="File or folder to write; .gz compresses recorded answers. A folder must be free.",
         ),
     ],
     to: Annotated[
@@ -85,7 +88,8 @@ def convert(
             min=0,
             help="chunks and single leave out pairs whose shorter answer has fewer states, as the "
             "study did; 0 keeps all.",
-            show_default="5",
+            show_default="0 for a store made of the study's files, which come back as they were; "
+            "else 5, as in the study",
         ),
     ] = None,
     force: Annotated[
@@ -152,10 +156,12 @@ def _wanted(content: Content, target: Path, to: str | None) -> str:
     """The format to write."""
     from crossdraft.base.errors import InputError
 
-    suffixes = [suffix for suffix in target.suffixes if suffix != ".gz"]
-    last = suffixes[-1] if suffixes else ""
+    packed = target.suffix.lower() == ".gz"
+    last = (Path(target.stem) if packed else target).suffix.lower()
     ways = _WAYS[content]
     if content == "head":
+        if packed:
+            raise _not_packed(content, target)
         if to is None and last in (".pt", ".safetensors"):
             return "head"
         raise InputError(
@@ -177,7 +183,19 @@ def _wanted(content: Content, target: Path, to: str | None) -> str:
             expected=f"--to {' or '.join(ways)}",
             hint="convert it to a store first" if content == "states" else None,
         )
+    if packed and wanted not in _PACKED:
+        raise _not_packed(content, target)
     return wanted
+
+
+def _not_packed(content: Content, target: Path) -> Exception:
+    from crossdraft.base.errors import InputError
+
+    return InputError(
+        f"{_NAMES[content]} is not written compressed",
+        where=target,
+        expected="a name without .gz, which is for recorded answers only",
+    )
 
 
 def _refuse_target(source: Path, target: Path, *, folder: bool, force: bool) -> None:

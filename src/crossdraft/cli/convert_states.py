@@ -63,6 +63,8 @@ def states_to_store(
     print(f"{target}: {made.pairs:,} pairs, states {kinds}, {format_bytes(size)}")
     for side, how in made.schema.tokens.items():
         print(f"{side} ids: {how}")
+    if dropped := made.source.get("dropped"):
+        print(f"not a field of the study, left out: {', '.join(dropped)}")
     if "target" not in made.schema.tokens:
         print("no target ids: --lm-head FILE recovers them")
 
@@ -71,22 +73,21 @@ def store_to_states(
     source: Path, target: Path, chunks: bool, chunk_size: int | None, min_length: int | None
 ) -> None:
     """A pair store as the seed study's chunks or single file."""
-    from crossdraft.pairs.seed_export import MIN_LENGTH, write_chunks, write_single
+    from crossdraft.pairs.seed_export import write_chunks, write_single
     from crossdraft.pairs.store.store import PairStore
 
     store = PairStore.open(source)
-    shortest = MIN_LENGTH if min_length is None else min_length
     with progress_bar() as progress:
         if chunks:
             done = write_chunks(
-                store, target, chunk_size=chunk_size, min_length=shortest, progress=progress
+                store, target, chunk_size=chunk_size, min_length=min_length, progress=progress
             )
         else:
-            done = write_single(store, target, min_length=shortest, progress=progress)
+            done = write_single(store, target, min_length=min_length, progress=progress)
     where = f" in {done.files:,} chunk{'' if done.files == 1 else 's'}" if chunks else ""
     print(f"{target}: {done.pairs:,} pairs{where}")
     if done.left_out:
-        print(f"left out {done.left_out:,}: an answer of fewer than {shortest} states")
+        print(f"left out {done.left_out:,}: an answer of fewer than {done.shortest} states")
     if done.lost:
         print(f"no place in this format for: {', '.join(done.lost)}")
 
@@ -97,7 +98,7 @@ def head_to_head(source: Path, target: Path) -> None:
     from crossdraft.vlm.lm_head_pt import read_head, write_lm_head_pt
 
     head = read_head(source)
-    if target.suffix == ".pt":
+    if target.suffix.lower() == ".pt":
         write_lm_head_pt(head, target)
         lost = [
             name

@@ -59,7 +59,8 @@ def write_pairs(found: PairSet, path: Path) -> None:
 def write_extraction(found: PairSet, path: Path) -> None:
     """Write pairs in the seed study's extraction format, atomically.
 
-    Stage times and drives have no place in that format and are left out.
+    Stage times and drives have no place in that format and are left out. What else is said of a
+    pair never stands in for what the pair is.
     """
     questions = _questions(found)
     header: dict[str, Any] = {
@@ -74,7 +75,7 @@ def write_extraction(found: PairSet, path: Path) -> None:
     if found.format == "extraction":
         # A file that was an extraction keeps its own header, counters included.
         header |= dict(found.header)
-    results = [
+    results: list[dict[str, Any]] = [
         {
             "sample_idx": pair.index,
             "question_idx": pair.question_index,
@@ -85,10 +86,12 @@ def write_extraction(found: PairSet, path: Path) -> None:
             "vl_tokens": list(pair.target_tokens),
             "vl_text": pair.target_text,
             **({"simulated": True} if pair.simulated else {}),
-            **pair.extra,
         }
         for pair in found.pairs
     ]
+    for item, pair in zip(results, found.pairs, strict=True):
+        taken = {*item, "simulated"}
+        item |= {key: value for key, value in pair.extra.items() if key not in taken}
     write_text(path, json.dumps({**header, "results": results}, ensure_ascii=False) + "\n")
 
 

@@ -26,6 +26,8 @@ def content_of(path: Path) -> Content:
         if is_store(path):
             return "store"
         return "states" if (path / INDEX).exists() or (path / CHUNKS).is_dir() else "answers"
+    if not path.exists():
+        raise InputError("no such file", where=path)
     if is_torch_file(path):
         loaded = load_plain(path, mapped=True)
         if seed_chunks.is_states(loaded):

@@ -25,6 +25,8 @@ OWN, TARGET, LENGTHS, METADATA = "egpt_hidden", "vl_hidden", "seq_lens", "metada
 EXPECTED = f"states of the seed study: {OWN}, {TARGET}, {LENGTHS}, {METADATA}"
 #: Fields of a sample that have a place in a pair; what else a sample has is kept beside it.
 _KNOWN = ("sample_idx", "question_idx", "question", "egpt_text", "vl_text", "seq_len")
+#: Everything a file may hold that has a place in a store or follows from what has.
+_FIELDS = (OWN, TARGET, LENGTHS, METADATA, "n_samples", "chunk_id", "config")
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -59,6 +61,7 @@ class Chunk:
         samples: one per pair.
         id: the chunk's own number, where it has one.
         config: what a file that is no chunk says of itself.
+        unknown: names of what else the file holds.
     """
 
     path: Path
@@ -68,6 +71,7 @@ class Chunk:
     samples: tuple[Sample, ...]
     id: int | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
 
 def is_states(loaded: Any) -> bool:
@@ -104,7 +108,8 @@ def read_chunk(path: Path) -> Chunk:
             raise item.error(
                 f"config says {key} = {shown(config[key])}, the states are {list(own.shape)}"
             )
-    return Chunk(path, own, target, lengths, samples, chunk_id, config)
+    unknown = tuple(sorted(str(key) for key in loaded if key not in _FIELDS))
+    return Chunk(path, own, target, lengths, samples, chunk_id, config, unknown)
 
 
 def check_bytes(path: Path) -> None:

@@ -1,7 +1,7 @@
 """A pair store in the seed study's formats: a folder of chunks with an index, or one file.
 
 As there, both answers are cut to the shorter one, short ones are left out, and states are float32
-with zeros behind them. A store that was made of such files gives the same files again.
+with zeros behind them. A store that was made of such files gives the same files again, all of it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,22 @@ from crossdraft.base.new_folder import new_folder
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.pairs.seed_chunks import LENGTHS, METADATA, OWN, TARGET
 from crossdraft.pairs.seed_index import CHUNKS, INDEX
-from crossdraft.pairs.seed_origin import about_of, before_of, config_of, created_of, lost_of
+from crossdraft.pairs.seed_origin import (
+    about_of,
+    before_of,
+    config_of,
+    created_of,
+    extra_of,
+    is_of_seed,
+    lost_of,
+)
+from crossdraft.pairs.store.manifest import MANIFEST
 from crossdraft.pairs.store.store import PairStore
 from crossdraft.scenes.disk import format_bytes
 from crossdraft.vlm.free_memory import available_bytes
 
 #: The study's own settings: pairs of a chunk, states of the shortest answer that it keeps.
 CHUNK_SIZE, MIN_LENGTH = 1000, 5
-#: What a sample may say beyond what every sample does.
-_EXTRA = ("event_image_key",)
 
 
 @dataclass(frozen=True)
@@ -36,13 +43,15 @@ class Exported:
 
     Attributes:
         pairs: in the files.
-        left_out: pairs whose shorter answer is below the shortest kept.
+        left_out: pairs whose shorter answer has fewer than `shortest` states.
+        shortest: answer that is kept.
         files: of states.
         lost: what the store has and the format cannot hold, in words.
     """
 
     pairs: int
     left_out: int
+    shortest: int
     files: int
     lost: tuple[str, ...]
 
@@ -61,22 +70,25 @@ def write_chunks(
     out: Path,
     *,
     chunk_size: int | None = None,
-    min_length: int = MIN_LENGTH,
+    min_length: int | None = None,
     progress: ProgressSink = silent,
 ) -> Exported:
     """Write a folder of chunks; `out` appears whole or not at all, its index is written last.
 
     Args:
         chunk_size: pairs of a chunk; None: as in the folder that the store was made of, else 1000.
-        min_length: shortest answer that is kept, in states.
+        min_length: shortest answer that is kept, in states; None: 0 for a store that was made of
+            the study's files, which are to come back as they were, else 5 as the study had it.
 
     Raises:
         InputError: the store has no states of one side, or of two widths; nothing is left; `out`
             is taken.
     """
-    kept, width = _plan(store, min_length)
+    shortest = _shortest(store, min_length)
+    kept, width = _plan(store, shortest)
     before = before_of(store, "chunks", len(kept)) if chunk_size is None else None
     about = about_of(store)
+    config = config_of(store, "chunks", _asked(kept), width)
     size = chunk_size or about.get("chunk_size") or CHUNK_SIZE
     listed: list[dict[str, Any]] = []
     with new_folder(out) as folder:
@@ -92,18 +104,18 @@ def write_chunks(
             "total_samples": len(kept),
             "chunk_size": size,
             "chunks": listed,
-            "config": config_of(store, "chunks", _asked(kept), width),
+            "config": config,
             "created": created_of(store)["created"],
         }
         write_json(folder / INDEX, index)
-    return Exported(len(kept), len(store) - len(kept), len(listed), lost_of(store))
+    return Exported(len(kept), len(store) - len(kept), shortest, len(listed), lost_of(store))
 
 
 def write_single(
     store: PairStore,
     path: Path,
     *,
-    min_length: int = MIN_LENGTH,
+    min_length: int | None = None,
     progress: ProgressSink = silent,
 ) -> Exported:
     """Write one file, atomically. It is made in memory: the format pads all answers alike.
@@ -111,22 +123,16 @@ def write_single(
     Raises:
         InputError: as `write_chunks`, or memory is too small for the file.
     """
-    kept, width = _plan(store, min_length)
+    shortest = _shortest(store, min_length)
+    kept, width = _plan(store, shortest)
     before = before_of(store, "single", len(kept))
-    longest = (before[0].get("longest") if before else 0) or max(one.length for one in kept)
-    needed, free = 2 * 4 * len(kept) * longest * width, available_bytes("cpu")
-    if free is not None and needed > free:
-        raise InputError(
-            f"the file is made in memory and takes {format_bytes(needed)}, "
-            f"{format_bytes(free)} are free",
-            where=path,
-            hint="--to chunks writes it in pieces",
-        )
-    data = _data(store, kept, longest, width, progress)
+    longest = _longest(store, kept, before[0] if before else {})
     config = config_of(store, "single", _asked(kept), width)
+    _refuse_large(len(kept), longest, width, path, "--to chunks writes it in pieces")
+    data = _data(store, kept, longest, width, progress)
     config |= {"num_samples": len(kept), "max_seq_len": longest, **created_of(store)}
     _save({**data, "config": config}, path)
-    return Exported(len(kept), len(store) - len(kept), 1, lost_of(store))
+    return Exported(len(kept), len(store) - len(kept), shortest, 1, lost_of(store))
 
 
 def _write_chunk(
@@ -139,13 +145,43 @@ def _write_chunk(
 ) -> dict[str, Any]:
     """Write one chunk as it was, where it was one; its entry in the index."""
     path, start = was.get("path", f"chunk_{start:06d}.pt"), was.get("start_idx", start)
-    longest = was.get("longest") or max(one.length for one in kept)
+    longest = _longest(store, kept, was)
+    _refuse_large(len(kept), longest, width, path, "a smaller --chunk-size")
     data = _data(store, kept, longest, width)
     if (chunk_id := was.get("chunk_id", start)) is not None:
         data |= {"chunk_id": chunk_id, "n_samples": len(kept)}
     _save(data, folder / path)
     extra = {key: value for key, value in was.items() if key not in ("longest", "chunk_id")}
     return {"path": path, "start_idx": start, "n_samples": len(kept), **extra}
+
+
+def _shortest(store: PairStore, min_length: int | None) -> int:
+    if min_length is not None:
+        return min_length
+    return 0 if is_of_seed(store) else MIN_LENGTH
+
+
+def _longest(store: PairStore, kept: Sequence[_Kept], was: Mapping[str, Any]) -> int:
+    """What a file is padded to: as it was, where it was one."""
+    needed = max(one.length for one in kept)
+    said: int = was.get("longest") or needed
+    if said < needed:
+        raise InputError(
+            f"source.files: longest is {said}, one of its answers has {needed} states",
+            where=store.folder / MANIFEST,
+        )
+    return said
+
+
+def _refuse_large(count: int, longest: int, width: int, path: str | Path, hint: str) -> None:
+    needed, free = 2 * 4 * count * longest * width, available_bytes("cpu")
+    if free is not None and needed > free:
+        raise InputError(
+            f"the file is made in memory and takes {format_bytes(needed)}, "
+            f"{format_bytes(free)} are free",
+            where=path,
+            hint=hint,
+        )
 
 
 def _plan(store: PairStore, min_length: int) -> tuple[list[_Kept], int]:
@@ -179,7 +215,7 @@ def _plan(store: PairStore, min_length: int) -> tuple[list[_Kept], int]:
             "egpt_text": pair.draft_text,
             "vl_text": pair.target_text,
             "seq_len": length,
-            **{key: pair.extra[key] for key in _EXTRA if key in pair.extra},
+            **extra_of(store, pair),
         }
         kept.append(_Kept(place, length, sample))
     if not kept:

@@ -19,6 +19,8 @@ from crossdraft.pairs.seed_chunks import Chunk, read_chunk
 
 Layout = Literal["chunks", "single"]
 
+#: Bytes of the longest file name.
+_MOST_NAME = 200
 #: Names in a folder: the index, and the folder of the chunks.
 INDEX, CHUNKS = "index.json", "chunks"
 
@@ -132,18 +134,23 @@ def _read_index(folder: Path) -> SeedStates:
     if not isinstance(listed, list):
         raise item.error("chunks is no list", "path, start_idx and n_samples of every chunk")
     entries = tuple(
-        _entry(Item(value, path, f"chunks[{place}]")) for place, value in enumerate(listed)
+        entry_of(Item(value, path, f"chunks[{place}]")) for place, value in enumerate(listed)
     )
-    _check_order(item, entries)
+    check_order(item, entries)
     about = {key: value for key, value in item.value.items() if key != "chunks"}
     item.mapping("config")
     return SeedStates(folder, "chunks", about, entries)
 
 
-def _entry(item: Item) -> Entry:
+def entry_of(item: Item) -> Entry:
+    """A chunk of an index.
+
+    Raises:
+        InputError: a field is missing or of another type.
+    """
     name = item.text("path") or ""
     # Whatever the index says, a chunk lies among the chunks.
-    if not PurePath(name).name:
+    if not _is_file_name(PurePath(name).name):
         raise item.error(f"path is {shown(item.value.get('path'))}", "the name of a file")
     start, pairs = item.whole("start_idx", -1), item.whole("n_samples", -1)
     if start < 0 or pairs < 1:
@@ -153,8 +160,21 @@ def _entry(item: Item) -> Entry:
     return Entry(PurePath(name).name, start, pairs, extra)
 
 
-def _check_order(item: Item, entries: tuple[Entry, ...]) -> None:
-    """The chunks of an index follow each other, and add up to what it says."""
+def _is_file_name(name: str) -> bool:
+    """Whether a file can be called this."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < size <= _MOST_NAME and name != ".." and "\0" not in name
+
+
+def check_order(item: Item, entries: tuple[Entry, ...]) -> None:
+    """The chunks of an index follow each other, and add up to what it says.
+
+    Raises:
+        InputError: they do not; the chunk is named.
+    """
     if not entries:
         raise item.error("lists no chunk", "at least one")
     size = item.whole("chunk_size", 0)

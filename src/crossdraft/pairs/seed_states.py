@@ -68,6 +68,8 @@ def convert_states(
 ) -> Manifest:
     """Write a pair store of the states; `out` appears whole or not at all.
 
+    What the files hold beyond the study's fields is left out; `source["dropped"]` names it.
+
     Args:
         source: the files; each is read twice, one chunk at a time.
         out: a free name, or an empty folder.
@@ -86,6 +88,8 @@ def convert_states(
         for chunk in track(source.chunks(), "check", source.files, progress):
             check_bytes(chunk.path)
             look(chunk, survey)
+            if source.layout == "chunks" and chunk.config:
+                survey.unknown.add("config")  # a folder's stands in its index
         _refuse_empty(survey, source, heads)
         kinds = tuple(
             StoredKind(side, survey.width, survey.exact[side][0] if dtype == "auto" else dtype)
@@ -106,7 +110,7 @@ def convert_states(
             schema,
             tuple(shards),
             survey.question_list(),
-            _about(source, listed, heads),
+            _about(source, listed, heads, survey.unknown),
             {**(provenance or {}), "source": _when(source)},
         )
         write_json(folder / MANIFEST, manifest.to_json())
@@ -222,7 +226,10 @@ def _listed(chunk: Chunk, source: SeedStates, place: int) -> dict[str, Any]:
 
 
 def _about(
-    source: SeedStates, listed: list[dict[str, Any]], heads: Mapping[Side, SideHead]
+    source: SeedStates,
+    listed: list[dict[str, Any]],
+    heads: Mapping[Side, SideHead],
+    unknown: set[str],
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -231,6 +238,7 @@ def _about(
         "about": {key: value for key, value in source.about.items() if key not in _WHEN},
         "files": listed,
         "heads": {side: one.head.facts.source for side, one in sorted(heads.items())},
+        **({"dropped": sorted(unknown)} if unknown else {}),
     }
 
 

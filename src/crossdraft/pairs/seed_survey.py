@@ -37,6 +37,7 @@ class Survey:
         questions: by number.
         positions: states of each side.
         width: of a state; 0 before the first chunk.
+        unknown: names of what the files hold beyond the study's fields.
     """
 
     exact: dict[Side, list[str]] = field(default_factory=lambda: {s: [*_EXACT] for s in SIDES})
@@ -44,6 +45,7 @@ class Survey:
     questions: dict[int, str] = field(default_factory=dict)
     positions: int = 0
     width: int = 0
+    unknown: set[str] = field(default_factory=set)
 
     def question_list(self) -> tuple[str, ...]:
         """The questions by number; those that nobody asked are empty."""
@@ -79,6 +81,7 @@ def look(chunk: Chunk, survey: Survey) -> None:
             expected="one width",
         )
     survey.width = width
+    survey.unknown.update(chunk.unknown)
     survey.positions += sum(chunk.lengths)
     for side in SIDES:
         for start, block in blocks(chunk.own if side == "own" else chunk.target):

@@ -161,6 +161,9 @@ def test_what_cannot_be_asked_for(store: PairStore, tmp_path: Path) -> None:
         store.batches(KINDS, 0)
     with pytest.raises(InputError, match="rank 2 of 2"):
         store.batches(KINDS, 4, rank=2, world=2)
+    for name in ("seed", "epoch", "prefetch"):
+        with pytest.raises(InputError, match=f"{name} -1"):
+            store.batches(KINDS, 4, **{name: -1})  # type: ignore[arg-type]
     with pytest.raises(InputError, match=f"no pair {COUNT}"):
         store.batches(KINDS, 4, rows=[0, COUNT])
 

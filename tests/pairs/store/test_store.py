@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import signal
+import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +64,9 @@ def test_what_is_not_stored(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no states 'own@3'") as caught:
         store.states(0, "own@3")
     assert "one of forced, own, target" in str(caught.value)
-    with pytest.raises(InputError, match="keeps no logits of 'own'"):
+    with pytest.raises(InputError, match="keeps no logits of 'own'") as caught:
         store.top(0, "own")
+    assert "--top-logits" in str(caught.value)
     for outside in (-1, 10):
         with pytest.raises(IndexError, match="of 10"):
             store.pair(outside)
@@ -146,6 +153,81 @@ def test_few_shards_are_open_at_once_and_stay_checked(tmp_path: Path) -> None:
     store.row(5)
     with pytest.raises(InputError, match=r"000005\.safetensors"):
         store.check()
+
+
+def test_records_of_few_shards_stay_unpacked(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", [make_row(i) for i in range(20)], per_shard=1)
+    shards = [store.find(i)[0] for i in range(20)]
+    assert list(store.pairs()) == [make_row(i).pair for i in range(20)]
+    assert [shard._records is not None for shard in shards] == [False] * 4 + [True] * 16
+
+
+@pytest.mark.parametrize("place", ["positions", "longest"])
+@pytest.mark.parametrize("side", ["own", "target"])
+def test_a_manifest_that_says_other_lengths(tmp_path: Path, place: str, side: str) -> None:
+    write_store(tmp_path / "s", ROWS)
+    path = tmp_path / "s" / "store.json"
+    manifest = json.loads(path.read_text())
+    manifest["shards"][1][place][side] += 1
+    path.write_text(json.dumps(manifest))
+    store = PairStore.open(tmp_path / "s")
+    store.row(0)
+    for asked in (store.check, lambda: store.pair(4)):
+        with pytest.raises(InputError, match=rf"000001\.safetensors: {place}: "):
+            asked()
+
+
+def test_a_pickled_store_reads_on(tmp_path: Path) -> None:
+    """As the workers of a DataLoader get it that are spawned."""
+    store = write_store(tmp_path / "s", ROWS, max_open=2)
+    store.row(9)
+    found = pickle.loads(pickle.dumps(store))
+    assert (found.folder, found.manifest) == (store.folder, store.manifest)
+    assert all(same_rows(found.row(i), row) for i, row in enumerate(ROWS))
+    assert found.shelf.open_now == found.shelf.most_open == 2
+
+
+def in_a_fork(work: Callable[[], bool]) -> bool:
+    """Whether `work` is true in a forked process, within 20 seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer Pythons warn of forks beside threads
+        child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if work() else 1)
+        except BaseException:
+            os._exit(2)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if (done := os.waitpid(child, os.WNOHANG))[0]:
+            return done[1] == 0
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_reads_on_though_a_thread_held_the_lock(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", ROWS)
+    store.row(0)
+    with store.shelf._lock:
+        assert in_a_fork(lambda: store.pair(0) == ROWS[0].pair and store.pair(9) == ROWS[9].pair)
+    assert in_a_fork(lambda: store.pair(5) == ROWS[5].pair)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_pass_does_not_go_on_in_a_fork(tmp_path: Path) -> None:
+    batches = write_store(tmp_path / "s", ROWS).batches(("own",), 1, shuffle=False)
+    next(batches)
+
+    def refused() -> bool:
+        with pytest.raises(InputError, match="begun in another process"):
+            next(batches)
+        return True
+
+    assert in_a_fork(refused)
+    assert [int(batch.rows) for batch in batches] == list(range(1, 10))
 
 
 def test_checking_reports_progress(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ next batches meanwhile.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -103,6 +104,9 @@ class Loader:
             raise InputError(f"batches of {self.batch_size}", expected="one pair or more")
         if not 0 <= self.rank < self.world:
             raise InputError(f"rank {self.rank} of {self.world}", expected="0 to the last rank")
+        for name in ("seed", "epoch", "prefetch"):
+            if (value := getattr(self, name)) < 0:
+                raise InputError(f"{name} {value}", expected="0 or more")
         outside = [row for row in self.rows or () if not 0 <= row < len(self.store)]
         if outside:
             raise InputError(
@@ -199,6 +203,7 @@ def _ahead(loader: Loader, order: Sequence[Sequence[int]]) -> Iterator[Batch]:
     """Batches that a thread prepares; it ends when nobody asks for them any more."""
     ready: queue.Queue[Batch | BaseException | None] = queue.Queue(loader.prefetch)
     unwanted = threading.Event()
+    process = os.getpid()
 
     def put(item: Batch | BaseException | None) -> None:
         while not unwanted.is_set():
@@ -220,10 +225,24 @@ def _ahead(loader: Loader, order: Sequence[Sequence[int]]) -> Iterator[Batch]:
     thread = threading.Thread(target=prepare, name="crossdraft-batches", daemon=True)
     thread.start()
     try:
-        while (item := ready.get()) is not None:
+        while (item := _next(ready, process)) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item
     finally:
-        unwanted.set()
-        thread.join()
+        if os.getpid() == process:
+            unwanted.set()
+            thread.join()
+
+
+def _next(
+    ready: queue.Queue[Batch | BaseException | None], process: int
+) -> Batch | BaseException | None:
+    """What comes next, in the process that began the pass: a fork does not copy its thread."""
+    if os.getpid() != process:
+        raise InputError(
+            "this pass over the store was begun in another process",
+            expected="a pass of this process",
+            hint="ask the store for batches again",
+        )
+    return ready.get()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from crossdraft.base.errors import InputError
 from crossdraft.pairs.store.manifest import Schema, ShardInfo
@@ -30,6 +34,12 @@ class Shelf:
         #: What was checked of a shard stays checked when it is opened again.
         self._checked: dict[int, Flags] = {}
         self._lock = threading.Lock()
+        _SHELVES.add(self)
+
+    @property
+    def most_open(self) -> int:
+        """How many shards may be open."""
+        return self._max
 
     @property
     def open_now(self) -> int:
@@ -54,16 +64,47 @@ class Shelf:
                 self._recent.popitem(last=False)[1].forget_records()
             return shard
 
+    def renew_lock(self) -> None:
+        """For a process that was forked: whoever held the lock is not in it."""
+        self._lock = threading.Lock()
+
     def _opened(self, number: int) -> Shard:
         info = self._infos[number]
         path = self._folder / info.file
         shard = Shard(path, self._schema, info.index_crc, self._checked.get(number))
-        if len(shard) != info.pairs:
-            raise InputError(
-                f"{len(shard)} pairs",
-                where=path,
-                expected=f"{info.pairs}, as the store says",
-                hint=AGAIN,
-            )
+        if number not in self._checked:
+            _compare(shard, info)
         self._checked[number] = shard.checked
         return shard
+
+
+def _compare(shard: Shard, info: ShardInfo) -> None:
+    """Refuse a shard that is not what the manifest says of it."""
+    positions = {side: int(ends[-1]) for side, ends in shard.offsets.items()}
+    longest = {side: int(np.diff(ends).max(initial=0)) for side, ends in shard.offsets.items()}
+    for what, found, said in (
+        ("pairs", len(shard), info.pairs),
+        ("positions", positions, dict(info.positions)),
+        ("longest", longest, dict(info.longest)),
+    ):
+        if found != said:
+            raise InputError(
+                f"{what}: {found}",
+                where=shard.path,
+                expected=f"{said}, as the store says",
+                hint=AGAIN,
+            )
+
+
+#: Every shelf of this process.
+_SHELVES: weakref.WeakSet[Shelf] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for shelf in list(_SHELVES):
+        shelf.renew_lock()
+
+
+# A thread that prepares batches holds the lock now and then; a fork at that moment copies it held.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

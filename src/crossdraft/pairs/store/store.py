@@ -68,6 +68,10 @@ class PairStore:
                 )
         return cls(folder, manifest)
 
+    def __reduce__(self) -> tuple[type[PairStore], tuple[Path, Manifest, int]]:
+        """Pickled as where it lies and what its manifest says; a copy opens shards of its own."""
+        return type(self), (self.folder, self.manifest, self.shelf.most_open)
+
     def __len__(self) -> int:
         return self._before[-1]
 
@@ -139,7 +143,7 @@ class PairStore:
                 f"keeps no logits of {reading!r}",
                 where=self.folder,
                 expected=f"one of {', '.join(shard.readings)}" if shard.readings else None,
-                hint="extract with --top-k",
+                hint="extract with --top-logits",
             )
         return shard.top(place, reading)
 
@@ -207,13 +211,13 @@ class PairStore:
         )  # fmt: skip
 
     def check(self, progress: ProgressSink = silent) -> None:
-        """Read every byte and compare it with what was written.
+        """Read every byte and compare it with what was written, and that with the manifest.
 
         Raises:
-            InputError: the first shard that is damaged.
+            InputError: the first shard that is damaged, or not what the manifest says of it.
         """
         shards = self.manifest.shards
-        for shard in track(shards, "shards", len(shards), progress):
+        for number, shard in enumerate(track(shards, "shards", len(shards), progress)):
             path = self.folder / SHARDS / shard.file
             if (found := sha256_of(path)) != shard.sha256:
                 raise InputError(
@@ -222,3 +226,4 @@ class PairStore:
                     expected=shard.sha256,
                     hint=AGAIN,
                 )
+            self.shelf[number]
