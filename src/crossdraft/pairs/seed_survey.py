@@ -15,12 +15,10 @@ from torch import Tensor
 from crossdraft.base.errors import InputError
 from crossdraft.pairs.seed_chunks import OWN, TARGET, Chunk
 from crossdraft.pairs.store.kinds import SIDES, Side
-from crossdraft.pairs.store.packing import CODES
+from crossdraft.pairs.store.packing import EXACT, exact_dtypes
 
 #: What the files call the states of each side.
 KEYS: Mapping[Side, str] = {"own": OWN, "target": TARGET}
-#: Number formats that may hold every value exactly, the smallest first.
-_EXACT = ("bf16", "fp16", "fp32")
 #: States looked at at once.
 _BLOCK_BYTES = 64 << 20
 #: Numbers of questions beyond are no list of questions.
@@ -40,7 +38,7 @@ class Survey:
         unknown: names of what the files hold beyond the study's fields.
     """
 
-    exact: dict[Side, list[str]] = field(default_factory=lambda: {s: [*_EXACT] for s in SIDES})
+    exact: dict[Side, list[str]] = field(default_factory=lambda: {s: [*EXACT] for s in SIDES})
     seen: dict[tuple[int, int], str] = field(default_factory=dict)
     questions: dict[int, str] = field(default_factory=dict)
     positions: int = 0
@@ -86,11 +84,7 @@ def look(chunk: Chunk, survey: Survey) -> None:
     for side in SIDES:
         for start, block in blocks(chunk.own if side == "own" else chunk.target):
             valid = _valid(block, chunk.lengths[start : start + len(block)], chunk, side, start)
-            survey.exact[side] = [
-                name
-                for name in survey.exact[side]
-                if torch.equal(valid.to(CODES[name]).float(), valid)
-            ]
+            survey.exact[side] = exact_dtypes(valid, survey.exact[side])
 
 
 def _valid(block: Tensor, lengths: tuple[int, ...], chunk: Chunk, side: Side, start: int) -> Tensor:

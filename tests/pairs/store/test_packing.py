@@ -12,7 +12,7 @@ from crossdraft.pairs.store.packing import (
     CODES,
     GROUP,
     bytes_per_position,
-    exact_dtype,
+    exact_dtypes,
     groups,
     pack,
     unpack,
@@ -89,14 +89,13 @@ def test_unpacking_into_a_batch_is_unpacking(dtype: str, out: torch.dtype) -> No
     assert place[0].eq(7).all() and place[4].eq(7).all()
 
 
-def test_the_smallest_dtype_that_is_exact() -> None:
-    assert exact_dtype(torch.tensor([[1.0, 2.0**100]])) == "bf16"
-    assert exact_dtype(torch.tensor([[1.0 + 2**-10]])) == "fp16"
-    assert exact_dtype(torch.tensor([[1.0 + 2**-20]])) == "fp32"
-    with pytest.raises(ValueError, match="exactly"):
-        exact_dtype(torch.tensor([[0.1]], dtype=torch.float64))
-    with pytest.raises(ValueError, match="exactly"):
-        exact_dtype(torch.tensor([[float("nan")]]))
+def test_dtypes_that_are_exact() -> None:
+    assert exact_dtypes(torch.tensor([[1.0, 2.0**100]])) == ["bf16", "fp32"]
+    assert exact_dtypes(torch.tensor([[1.0 + 2**-10]])) == ["fp16", "fp32"]
+    assert exact_dtypes(torch.tensor([[1.0 + 2**-20]])) == ["fp32"]
+    assert exact_dtypes(torch.tensor([[1.0]]), ["fp32", "bf16"]) == ["fp32", "bf16"]
+    assert not exact_dtypes(torch.tensor([[0.1]], dtype=torch.float64))
+    assert not exact_dtypes(torch.tensor([[float("nan")]]))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -37,8 +37,8 @@ _SMALL = 10**9
 class _Usual:
     """How much is done at once where nobody says it.
 
-    Small models on a CPU answer eight clips at once twice as fast, and small shards leave no core
-    without work; of a model of 7 billion parameters each clip's picture takes a gigabyte.
+    Small models on a CPU are half again as quick with eight clips at once, and small shards leave
+    no core without work; of a model of 7 billion parameters each clip's picture takes a gigabyte.
     """
 
     chunk_size: int

@@ -6,6 +6,8 @@ leave two or three steps for all others. So each group of 128 columns has a scal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,8 @@ CODES = {
     "fp16": torch.float16,
     "fp32": torch.float32,
 }
+#: Of these, the ones that may hold every value exactly, the smallest first.
+EXACT = ("bf16", "fp16", "fp32")
 _MOST = 127
 
 
@@ -77,16 +81,14 @@ def unpack_into(out: Tensor, packed: Packed) -> None:
         out[:, whole * GROUP :].mul_(scales[:, whole])
 
 
-def exact_dtype(states: Tensor) -> str:
-    """The smallest of bf16, fp16 and fp32 that holds every value exactly, in this order.
+def exact_dtypes(states: Tensor, among: Sequence[str] = EXACT) -> list[str]:
+    """Which of these number formats hold every value exactly, in their order.
 
-    Raises:
-        ValueError: none does: a value is not finite, or of double precision.
+    None does where a value is not finite, or of double precision.
     """
-    for name in ("bf16", "fp16", "fp32"):
-        if states.isfinite().all() and torch.equal(states.to(CODES[name]).to(states.dtype), states):
-            return name
-    raise ValueError("no dtype of the store holds these values exactly")
+    if not states.isfinite().all():
+        return []
+    return [name for name in among if torch.equal(states.to(CODES[name]).to(states.dtype), states)]
 
 
 def _int8(states: Tensor) -> Packed:
