@@ -7,9 +7,12 @@ PAIRS  ?= ../shared/real/extraction_1s.json.gz
 EVENTS ?= ../shared/real/events/*.npy
 WORLD  ?= world
 DEMO   ?= runs/demo
+STORE  ?= runs/store
+TRANSLATOR ?= runs/translator
 ASK    ?= Describe the following scene.
+CONFIGS ?= none,none+sequential,none+overlap,hf-generate,hf-prompt-lookup,seed-procedure,drafter-only,suffix,suffix+separate-verify,suffix+nodes=60,$(TRANSLATOR)+overlap,$(TRANSLATOR)+sequential,$(TRANSLATOR)+overlap+shuffled,suffix+$(TRANSLATOR)+overlap
 
-.PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens bench-gpu bench-embedded bench-store clean
+.PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens bench-gpu bench-embedded bench-store bench-wallclock clean
 
 setup: $(VENV)/.ready
 
@@ -73,9 +76,10 @@ bench-decoding: setup
 	$(BIN)/python benchmarks/decode_loop.py --json benchmarks/results/decode_loop.json \
 	  --profile benchmarks/results/decode_loop.txt
 
-# On a machine with a GPU; about five minutes.
+# On a machine with a GPU.
 bench-gpu:
 	PYTHONPATH=src $(PYTHON) benchmarks/gpu_7b.py --save
+	PYTHONPATH=src $(PYTHON) benchmarks/gpu_overlap.py --pairs "$(PAIRS)" --json benchmarks/results/gpu_overlap.json
 
 bench-embedded: setup
 	$(BIN)/python benchmarks/embedded_clock.py --scenes "$(WORLD)" --json benchmarks/results/embedded_clock.json
@@ -88,6 +92,18 @@ bench-store: setup
 	$(BIN)/crossdraft extract --scenes "$(WORLD)" --out runs/store_int8 --dtype int8
 	$(BIN)/python benchmarks/store_precision.py --stores runs/store_bf16 runs/store_int8 --scenes "$(WORLD)" \
 	  --json benchmarks/results/store_precision.json
+
+# A dataset with training and test drives; answers of the former, and a translator trained on them:
+#   crossdraft extract --scenes WORLD --split train --states none --out STORE
+#   crossdraft train translator --pairs STORE --out TRANSLATOR
+# Takes hours; call again to go on. A limit that the tail does not reach ends nothing.
+WALLCLOCK = $(BIN)/crossdraft bench wallclock --scenes "$(WORLD)" --learn-from "$(STORE)" --configs "$(CONFIGS)"
+
+bench-wallclock: setup
+	-$(BIN)/python benchmarks/prefill_tail.py --scenes "$(WORLD)" --json benchmarks/results/prefill_tail.json
+	test -e runs/wallclock_cold/result.json || $(WALLCLOCK) --out runs/wallclock_cold
+	test -e runs/wallclock_shared/result.json || $(WALLCLOCK) --picture shared --out runs/wallclock_shared
+	test -e runs/wallclock_apart/result.json || $(WALLCLOCK) --cores apart --out runs/wallclock_apart
 
 # Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-tokens: setup

@@ -115,7 +115,7 @@ def overhead(target: Target, rounds: int) -> dict[str, Any]:
         )  # fmt: skip
         whole_ms = now_ms() - began_ms
         step_ms = statistics.median(
-            span.duration_ms for span in answer.spans.spans if span.name == "decode"
+            span.duration_ms for span in answer.spans.spans if span.name in ("decode", "verify")
         )
         own_ms = (whole_ms - session.ms - timed.ms) / len(answer.passes)
         return answer, own_ms, step_ms

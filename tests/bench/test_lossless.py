@@ -19,8 +19,8 @@ from crossdraft.bench.divergence import Sibling
 from crossdraft.bench.lossless import WIDTHS, chain, tree, verify_lossless
 from crossdraft.bench.lossless_lines import Compared, Difference, Plain, summary
 from crossdraft.decoding import verify
+from crossdraft.decoding.models import Models
 from crossdraft.decoding.rules import Greedy, Rule, Sampling, TopK, Warp
-from crossdraft.decoding.speculator import Models
 from crossdraft.decoding.stopping import StopAt
 from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.drafters.drafter_text import DrafterText

@@ -43,7 +43,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-WORDS = ("--drafter", "drafter-text")
+#: In turn: no test here needs a process for the event model.
+WORDS = ("--drafter", "drafter-text", "--overlap", "sequential")
 CALL = (
     *("generate", "--pair", "tiny.yaml", "--scene", "drive.npz,drive.mp4", "-q", QUESTION),
     *("--max-new-tokens", "16", "--set", "target.dtype=float64"),
@@ -63,8 +64,8 @@ def plain(place: Path) -> str:
     "drafting",
     [
         ("--gamma", "4"),
-        ("--drafter", "drafter-text", "--gamma", "5"),
-        ("--drafter", "suffix+drafter-text", "--nodes", "8"),
+        (*WORDS, "--gamma", "5"),
+        ("--drafter", "suffix+drafter-text", *WORDS[2:], "--nodes", "8"),
         ("--drafter", "none"),
         ("--nodes", "0"),
     ],
@@ -75,7 +76,8 @@ def test_the_answer_is_the_targets_own(place: Path, plain: str, drafting: tuple[
     assert done.returncode == 0, done.stderr
     assert done.stdout == plain
     assert "16 tokens (length) in" in done.stderr
-    assert ("event model's own words" in done.stderr) == ("drafter-text" in " ".join(drafting))
+    told = "event model before the target (sequential): 16 words before the first token"
+    assert (told in done.stderr) == ("drafter-text" in " ".join(drafting))
 
 
 def test_costs_are_measured_once_and_what_was_said_is_remembered(
@@ -130,7 +132,7 @@ def test_what_is_refused_is_refused_before_costs_are_measured(
 def test_sampling_lossy_rules_and_stop_strings(place: Path, plain: str) -> None:
     sampled = ("--temperature", "1.5", "--top-p", "0.9", "--seed", "3")
     alone = here(*CALL, *sampled, "--answer-with", "target", cwd=place)
-    drafted = here(*CALL, *sampled, "--nodes", "8", "--drafter", "drafter-text", cwd=place)
+    drafted = here(*CALL, *sampled, "--nodes", "8", *WORDS, cwd=place)
     assert alone.returncode == drafted.returncode == 0, drafted.stderr
     assert alone.stdout == drafted.stdout != plain
     relaxed = ("--relaxed", "top-k=5", "--gamma", "4", "--timeline", "lossy.json", "--json")
@@ -150,7 +152,7 @@ def test_sampling_lossy_rules_and_stop_strings(place: Path, plain: str) -> None:
 
 def test_a_timeline_is_a_trace(place: Path, tmp_path: Path) -> None:
     file = tmp_path / "trace.json"
-    call = (*CALL, "--drafter", "drafter-text", "--gamma", "4", "--timeline", str(file))
+    call = (*CALL, *WORDS, "--gamma", "4", "--timeline", str(file))
     assert here(*call, cwd=place).returncode == 0
     events = json.loads(file.read_text())["traceEvents"]
     tracks = {event["args"]["name"] for event in events if event["name"] == "thread_name"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from crossdraft.base.device import usable_cores
 from crossdraft.base.errors import InputError
-from crossdraft.cli.options import cores, parse_size, render_preset
+from crossdraft.cli.options import parse_size, render_preset
 from crossdraft.scenes.render import PRESETS
 
 
@@ -26,4 +27,4 @@ def test_presets_by_name() -> None:
 
 
 def test_there_is_a_core() -> None:
-    assert cores() >= 1
+    assert usable_cores() >= 1

@@ -17,7 +17,7 @@ from tests.cli.run import crossdraft_here as here
 from tests.scenes.videos import make_audio
 
 SAID = "events simulated from the video: drive.mp4 as "
-WORDS = ("--drafter", "drafter-text", "--gamma", "4")
+WORDS = ("--drafter", "drafter-text", "--gamma", "4", "--overlap", "sequential")
 CALL = ("generate", "-q", QUESTION, "--max-new-tokens", "8", "--set", "target.dtype=float64")
 
 

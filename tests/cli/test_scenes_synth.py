@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from crossdraft.cli import options
+from crossdraft.base import device
 from crossdraft.scenes import synth_clip, synth_estimate
 from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.scene import SIMULATED
@@ -185,7 +185,7 @@ def test_a_place_that_is_no_folder_is_named(tmp_path: Path, more: list[str]) -> 
 def test_the_time_is_that_of_as_many_as_can_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, free_cores: int, busy: int
 ) -> None:
-    monkeypatch.setattr(options, "cores", lambda: free_cores)
+    monkeypatch.setattr(device, "usable_cores", lambda: free_cores)
     monkeypatch.setattr(synth_estimate, "clip_s", lambda _: 10.0)
     done = _synth(tmp_path, "--dry-run", "--workers", str(workers))
     assert f" and {40 // busy} s (" in done.stdout

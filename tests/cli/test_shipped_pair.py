@@ -23,7 +23,8 @@ from tests.cli.run import crossdraft_here as here
 
 #: Neither the seed of the training nor that of the published scores.
 WORLD = SynthSettings(seed=77)
-DRAFTERS = ((), ("--drafter", "suffix"), ("--drafter", "drafter-text", "--gamma", "4"))
+WORDS = ("--drafter", "drafter-text", "--gamma", "4", "--overlap", "sequential")
+DRAFTERS = ((), ("--drafter", "suffix"), WORDS)
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def test_a_drafter_reads_the_event_models_words_in_the_targets_tokens(models: Pa
     event_model = models.drafter
     own = own_answer(event_model.open(scene), QUESTION, 12, event_model.eos_ids)
     said = [arrival.token for arrival in own]
-    bridge = speculator._bridge
+    bridge = speculator.words.bridge
     assert bridge is not None
     assert words == bridge.translate(said, closed=True).ids
 

@@ -1,7 +1,8 @@
-"""Finding the device that a command was asked for, before anything large is loaded."""
+"""Finding the device that a command was asked for, before anything large is loaded; and cores."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,3 +33,10 @@ def find_device(name: str | torch.device, where: str | Path | None = "--device")
             expected="auto, cpu, or a GPU that is there, such as cuda or cuda:1",
         ) from error
     return device
+
+
+def usable_cores() -> int:
+    """Cores this process may use; not every system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

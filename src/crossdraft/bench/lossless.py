@@ -22,8 +22,8 @@ from crossdraft.bench.adversaries import ADVERSARIES, Adversary
 from crossdraft.bench.lossless_lines import Compared, Plain
 from crossdraft.bench.lossless_runs import Bench, MakeWidth
 from crossdraft.bench.made_scene import MadeScene
+from crossdraft.decoding.models import DRAFT_TOKENS, Models, bridge_to, tokenizer_of
 from crossdraft.decoding.rules import Greedy, Rule
-from crossdraft.decoding.speculator import DRAFT_TOKENS, Models, bridge_to, tokenizer_of
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import NOTHING, Fixed, Took
 from crossdraft.drafters.base import Budget, Drafter

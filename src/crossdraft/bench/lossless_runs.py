@@ -28,8 +28,8 @@ from crossdraft.bench.divergence import (
 )
 from crossdraft.bench.lossless_lines import Compared, Difference, Failure, Plain, Told
 from crossdraft.decoding.generation import Generation
+from crossdraft.decoding.models import tokenizer_of
 from crossdraft.decoding.rules import Rule
-from crossdraft.decoding.speculator import tokenizer_of
 from crossdraft.decoding.stopping import StopAt
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import Width

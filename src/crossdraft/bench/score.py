@@ -20,7 +20,7 @@ import numpy as np
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.bench.score_answers import Said, SceneSaid, answers_of
 from crossdraft.bench.score_source import VOICE_OF, AskedScenes, in_place_of
-from crossdraft.decoding.speculator import Models
+from crossdraft.decoding.models import Models
 from crossdraft.evaluation.attributes import (
     UNSEEN_BY_EVENTS,
     Truth,

@@ -17,7 +17,7 @@ import torch
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.bench.score_source import Asked, AskedScenes
-from crossdraft.decoding.speculator import tokenizer_of
+from crossdraft.decoding.models import tokenizer_of
 from crossdraft.evaluation.attributes import Values
 from crossdraft.evaluation.bootstrap import Floats
 from crossdraft.scenes.drive.words import named_in

@@ -217,7 +217,7 @@ def _how(
     plan: Plan, workers: int | None, save_every: int, retries: int, sequential: bool
 ) -> tuple[How, int]:
     """How one process works, and how many do."""
-    from crossdraft.cli.options import cores
+    from crossdraft.base.device import usable_cores
     from crossdraft.pairs.extract.ranks import rank_of
     from crossdraft.pairs.extract.team import threads_of, workers_here
     from crossdraft.pairs.extract.work import How
@@ -229,7 +229,7 @@ def _how(
             where="--workers",
             expected="1, or a call without torchrun",
         )
-    count = 1 if ranked is not None else workers or workers_here(plan.pair, cores())
+    count = 1 if ranked is not None else workers or workers_here(plan.pair, usable_cores())
     rank, world = ranked or (0, 1)
-    threads = threads_of(plan, cores(), count)
+    threads = threads_of(plan, usable_cores(), count)
     return How(save_every, retries, sequential, rank, world, threads), count

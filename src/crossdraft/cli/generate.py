@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crossdraft.base.files import output_path
-from crossdraft.cli.generate_choices import asked_of, refuse_without_effect, rule_of, width_of
+from crossdraft.cli.generate_choices import (
+    asked_of,
+    overlap_of,
+    refuse_without_effect,
+    rule_of,
+    width_of,
+)
 from crossdraft.cli.generate_out import (
     Printer,
     print_answer,
@@ -21,6 +27,7 @@ from crossdraft.cli.generate_out import (
 from crossdraft.cli.options import PairOrDefault, Scene, Sensor, Set, pair_of, scene_of
 
 if TYPE_CHECKING:
+    from crossdraft.decoding.overlap import Way
     from crossdraft.decoding.rules import Rule
     from crossdraft.decoding.speculator import Speculator
     from crossdraft.drafters.base import Budget
@@ -75,6 +82,16 @@ def generate(
             "and kept. The default.",
         ),
     ] = False,
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|none|sequential|thread|process",
+            help="When the event model says the words that drafters read: before the target, beside"
+            " it in a thread or a process, or not at all. :prefill behind thread or process: only "
+            "while the target prefills. auto: the fastest, measured once and kept.",
+            show_default="auto",
+        ),
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Longest answer.")] = 50,
     stop: Annotated[
         list[str] | None,
@@ -132,7 +149,7 @@ def generate(
 
     Example: crossdraft generate --scene drive.mp4 -q "What is ahead?" --drafter drafter-text
     """
-    from crossdraft.decoding.speculator import DRAFT_TOKENS
+    from crossdraft.decoding.models import DRAFT_TOKENS
     from crossdraft.scenes.scene import warnings_about
     from crossdraft.vlm.scene_events import with_events
 
@@ -142,24 +159,28 @@ def generate(
     if answer_with != "speculative":
         drafting = {
             "--drafter": drafter, "--nodes": nodes, "--gamma": gamma, "--auto": auto or None,
-            "--relaxed": relaxed, "--remember": remember or None,
+            "--relaxed": relaxed, "--remember": remember or None, "--overlap": overlap,
         }  # fmt: skip
         refuse_without_effect(drafting, f"--answer-with {answer_with}, where nothing is drafted")
-    width = width_of(nodes, gamma, auto)
+    width, way = width_of(nodes, gamma, auto), overlap_of(overlap)
     rule = rule_of(temperature, top_k, top_p, seed, relaxed)
     found, chosen = scene_of(scene, sensor), pair_of(pair, overrides)
     config: dict[str, object] = {
         "pair": chosen.to_json(), "question": asked if isinstance(asked, str) else list(asked),
         "drafter": drafter, "nodes": nodes, "gamma": gamma, "max_new_tokens": max_new_tokens,
         "stop": stop or [], "temperature": temperature, "top_k": top_k, "top_p": top_p,
-        "seed": seed, "relaxed": relaxed, "remember": remember,
+        "seed": seed, "relaxed": relaxed, "remember": remember, "overlap": overlap or "auto",
     }  # fmt: skip
     with ExitStack() as stack:
         warned = stack.enter_context(python_warnings())
         speculator = _speculator(
-            stack, chosen, answer_with, drafter or "suffix", width, rule, remember
+            stack, chosen, answer_with, drafter or "suffix", width, rule, remember, way
         )
-        reads = answer_with == "drafter" or DRAFT_TOKENS in speculator.drafter.needs
+        hears = DRAFT_TOKENS in speculator.drafter.needs
+        if overlap is not None and not hears:
+            needless = f"drafter {speculator.drafter.name}, which reads no words of an event model"
+            refuse_without_effect({"--overlap": overlap}, needless)
+        reads = answer_with == "drafter" or hears
         shown = with_events(chosen, found) if reads else found
         for text in warnings_about(shown):
             warned.append(text)
@@ -168,6 +189,7 @@ def generate(
         try:
             if shown is not found:
                 shown.events()  # before the clock runs: those of a camera would be there
+            _load(speculator)
             answer = speculator.ask(
                 shown, asked, max_new_tokens=max_new_tokens, stop=stop or (), on_tokens=said
             )
@@ -175,6 +197,9 @@ def generate(
             print("\ninterrupted", file=sys.stderr)
             raise typer.Exit(130) from None
         said.close()
+        for text in answer.warnings:
+            warned.append(text)
+            print(f"warning: {text}", file=sys.stderr)
         # What is remembered is written behind all this: an answer is not lost with it.
         about = {
             "answer_with": answer_with, "scene": shown.id, "simulated": shown.simulated,
@@ -183,7 +208,7 @@ def generate(
         if as_json:
             print_answer(answer, about, config, warned)
         else:
-            show_costs(answer, about)
+            show_costs(answer, about, hears)
         if timeline is not None:
             write_timeline(timeline, answer, {"question": question, **about})
 
@@ -196,6 +221,7 @@ def _speculator(
     width: Budget | None,
     rule: Rule,
     remember: bool,
+    way: Way | None,
 ) -> Speculator:
     """Who answers. A model by itself is a target for which nothing is drafted."""
     from crossdraft.decoding.memory import memory_path
@@ -211,6 +237,14 @@ def _speculator(
         width=width,
         rule=rule,
         memory=memory_path(pair) if remember else None,
+        overlap=way,
         note=lambda text: print(f"costs: {text}", file=sys.stderr),
     )
     return stack.enter_context(speculator)
+
+
+def _load(speculator: Speculator) -> None:
+    """Where the event model has a process, have both models there before the clock runs."""
+    if speculator.way is not None and speculator.way.mode == "process":
+        _ = speculator.models.target  # while the process loads its own
+        speculator.words.wait_until_ready(speculator.way)

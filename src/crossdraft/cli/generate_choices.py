@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from crossdraft.base.errors import InputError
 
 if TYPE_CHECKING:
+    from crossdraft.decoding.overlap import Way
     from crossdraft.decoding.rules import Rule
     from crossdraft.drafters.base import Budget
 
@@ -54,6 +55,26 @@ def width_of(nodes: int | None, gamma: int | None, auto: bool) -> Budget | None:
     if nodes is not None:
         return Budget.tree(nodes, _DEPTH)
     return None if gamma is None else Budget.chain(gamma)
+
+
+def overlap_of(text: str | None) -> Way | None:
+    """How the event model takes part, None for the fastest way.
+
+    Raises:
+        InputError: no such way.
+    """
+    from crossdraft.decoding.overlap import MODES, Way
+
+    if text is None or text == "auto":
+        return None
+    try:
+        return Way.parse(text)
+    except ValueError:
+        raise InputError(
+            f"{text!r}",
+            where="--overlap",
+            expected=f"auto, {', '.join(MODES)}, thread:prefill or process:prefill",
+        ) from None
 
 
 def rule_of(

@@ -40,7 +40,7 @@ class Printer:
 
     def _begin(self) -> None:
         """Look at the model only now: it is loaded by the question, and errors come from there."""
-        from crossdraft.decoding.speculator import tokenizer_of
+        from crossdraft.decoding.models import tokenizer_of
         from crossdraft.decoding.stopping import TextUntil
         from crossdraft.vlm.text_stream import TextStream
 
@@ -67,8 +67,12 @@ def python_warnings() -> Iterator[list[str]]:
         yield said
 
 
-def show_costs(answer: Generation, about: Mapping[str, object]) -> None:
-    """What it took, on the error stream, so that the answer alone can be kept."""
+def show_costs(answer: Generation, about: Mapping[str, object], hears: bool) -> None:
+    """What it took, on the error stream, so that the answer alone can be kept.
+
+    Args:
+        hears: whether the drafter reads the event model's words.
+    """
     names = ("read", "vision", "prefill", "decode", "draft")
     stages = ", ".join(
         f"{name} {total:.0f} ms"
@@ -85,11 +89,19 @@ def show_costs(answer: Generation, about: Mapping[str, object]) -> None:
         f"{answer.prompt_hash}",
         file=sys.stderr,
     )
-    if answer.drafter_spans is not None:
-        own_ms = max(span.end_ms for span in answer.drafter_spans.spans)
-        print(f"event model's own words: all there after {own_ms:.0f} ms", file=sys.stderr)
+    if hears:
+        print(_event_model(answer), file=sys.stderr)
     if answer.lossy:
         print(_lossy(answer), file=sys.stderr)
+
+
+def _event_model(answer: Generation) -> str:
+    """How many of the event model's words were there in time."""
+    if answer.drafter_spans is None:
+        return "event model not asked (none)"
+    when = "before the target" if answer.overlap == "sequential" else "beside"
+    first = sum(ms <= answer.arrival_ms[0] for ms in answer.drafter_arrival_ms)
+    return f"event model {when} ({answer.overlap}): {first} words before the first token"
 
 
 def _lossy(answer: Generation) -> str:

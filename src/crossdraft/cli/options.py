@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -123,10 +122,3 @@ def render_preset(name: str) -> RenderSettings:
     if name not in PRESETS:
         raise InputError(f"{name!r}", where="--preset", expected=f"one of {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def cores() -> int:
-    """Cores this process may use; not every system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

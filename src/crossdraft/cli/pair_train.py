@@ -82,8 +82,8 @@ def train_embedded(
 
 def _drives(out: Path, plan: EmbeddedPlan, sink: ProgressSink) -> Path:
     """Make the scenes of both splits; those that are there already are kept."""
+    from crossdraft.base.device import usable_cores
     from crossdraft.base.errors import InputError
-    from crossdraft.cli.options import cores
     from crossdraft.scenes.synth import pending, plan_synth, run_synth
     from crossdraft.scenes.synth_settings import SynthSettings
 
@@ -102,7 +102,7 @@ def _drives(out: Path, plan: EmbeddedPlan, sink: ProgressSink) -> Path:
         if not pending(split):
             continue
         # A few clips are made sooner than a process starts.
-        workers = 1 if plan.smoke else min(4, cores())
+        workers = 1 if plan.smoke else min(4, usable_cores())
         report = run_synth(split, workers=workers, progress=sink)
         if report.failed:
             clip, reason = report.failed[0]

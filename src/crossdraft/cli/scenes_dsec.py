@@ -97,8 +97,9 @@ def dsec(
 
     Example: crossdraft scenes dsec DSEC --out clips --split train --durations 1s
     """
+    from crossdraft.base.device import usable_cores
     from crossdraft.base.errors import InputError
-    from crossdraft.cli.options import cores, parse_size, render_preset
+    from crossdraft.cli.options import parse_size, render_preset
     from crossdraft.cli.progress import progress_bar
     from crossdraft.scenes.cut import pending, run_cut
     from crossdraft.scenes.cut_plan import plan_cut
@@ -136,7 +137,7 @@ def dsec(
             _show_plan(plan, todo, config if as_json else None)
             return
         print(_estimate(plan, todo), file=sys.stderr)
-        count = workers or min(4, cores())
+        count = workers or min(4, usable_cores())
         report = run_cut(plan, workers=count, force=force, progress=progress)
     _show(plan, report, config if as_json else None)
     if report.failed:

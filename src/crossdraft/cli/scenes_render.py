@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crossdraft.base.device import usable_cores
 from crossdraft.base.errors import InputError
 from crossdraft.cli.json_out import print_json
-from crossdraft.cli.options import Sensor, cores, parse_size, render_preset
+from crossdraft.cli.options import Sensor, parse_size, render_preset
 
 if TYPE_CHECKING:
     from crossdraft.scenes.dataset import SceneDataset
@@ -126,7 +127,7 @@ def render(
     if not jobs:
         raise InputError("no scene has events to draw", where=path)
     new = not folder.exists()
-    processes = workers or cores()
+    processes = workers or usable_cores()
     with progress_bar() as sink:
         report = render_jobs(jobs, folder, settings, sensor=size, workers=processes, sink=sink)
     report.without_events = len(dataset) - len(jobs)

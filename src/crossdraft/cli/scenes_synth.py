@@ -72,15 +72,15 @@ def synth(
 
     Example: crossdraft scenes synth --drives 20 --out world
     """
+    from crossdraft.base.device import usable_cores
     from crossdraft.base.errors import InputError
-    from crossdraft.cli.options import cores
     from crossdraft.cli.progress import progress_bar
     from crossdraft.scenes.synth import pending, plan_synth, run_synth
     from crossdraft.scenes.synth_settings import SynthSettings, with_threshold
 
     if workers is not None and workers < 1:
         raise InputError(f"{workers}", where="--workers", expected="one or more")
-    count = workers or min(4, cores())
+    count = workers or min(4, usable_cores())
     try:
         simulator = with_threshold(threshold)
     except InputError as error:
@@ -108,11 +108,11 @@ def synth(
 
 def _estimate(plan: SynthPlan, todo: Sequence[SynthClip], workers: int) -> str:
     """One line on what will be done, before it is."""
-    from crossdraft.cli.options import cores
+    from crossdraft.base.device import usable_cores
     from crossdraft.scenes.synth_estimate import clip_bytes, clip_s
 
     needed = len(todo) * clip_bytes(plan.settings)
-    busy = max(1, min(workers, len(todo), cores()))
+    busy = max(1, min(workers, len(todo), usable_cores()))
     time = f" and {_minutes(len(todo) * clip_s(plan.settings) / busy)}"
     return estimate(len(todo), len(plan.clips), "make", needed, plan.folder, time)
 

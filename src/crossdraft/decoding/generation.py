@@ -42,8 +42,11 @@ class Generation:
         passes: every forward of the target, the prefill first.
         rule: name of the verification rule.
         lossy: whether the answer may differ from the target's own.
-        spans: stages: `read`, `vision`, `prefill`, `decode`, and `draft`.
+        spans: stages: `read`, `vision`, `prefill`, `decode` or `verify`, `draft`, `commit`.
         drafter_spans: stages of the event model; None where it took no part.
+        drafter_arrival_ms: when its tokens were there, as far as anybody looked.
+        overlap: how the event model worked: `none` where it took no part.
+        warnings: what went wrong without costing the answer.
     """
 
     tokens: tuple[int, ...]
@@ -57,6 +60,9 @@ class Generation:
     lossy: bool
     spans: Spans
     drafter_spans: Spans | None = None
+    drafter_arrival_ms: tuple[float, ...] = ()
+    overlap: str = "none"
+    warnings: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> tuple[int, ...]:
@@ -115,6 +121,9 @@ class Generation:
             "drafter_spans": None
             if self.drafter_spans is None
             else self.drafter_spans.to_records(),
+            "drafter_arrival_ms": [round(ms, 3) for ms in self.drafter_arrival_ms],
+            "overlap": self.overlap,
+            "warnings": list(self.warnings),
         }
 
 

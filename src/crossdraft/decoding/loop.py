@@ -50,6 +50,25 @@ class Proposal(NamedTuple):
         return Verification(path, verdict.token)
 
 
+class Passes(NamedTuple):
+    """Which forwards of the target may verify drafts.
+
+    Attributes:
+        first: 0 is the prefill, whose tail they ride on; 1 leaves the prefill as it is.
+        last: the last of them; None: all that follow.
+    """
+
+    first: int = 0
+    last: int | None = None
+
+    def drafted(self, number: int) -> bool:
+        """Whether the forward of this number may."""
+        return self.first <= number and (self.last is None or number <= self.last)
+
+
+ALL_PASSES = Passes()
+
+
 @dataclass(frozen=True)
 class Drafting:
     """Who drafts, and how much.
@@ -58,15 +77,21 @@ class Drafting:
         drafter: proposes.
         width: decides how much it may propose.
         may_draft: [n] ids -> [n] whether the target's vocabulary lets each be drafted.
+        passes: which forwards it is for.
     """
 
     drafter: Drafter
     width: Width
     may_draft: Callable[[NDArray[np.integer[Any]]], NDArray[np.bool_]]
+    passes: Passes = ALL_PASSES
 
-    def propose(self, answer: Sequence[int], most: int, room: int | None, spans: Spans) -> Proposal:
-        """A tree of at most `most` tokens below each other that fits in `room`. What the drafter
-        proposes beyond its nodes or depth is cut off."""
+    def propose(
+        self, number: int, answer: Sequence[int], most: int, room: int | None, spans: Spans
+    ) -> Proposal:
+        """A tree of at most `most` tokens below each other that fits in `room`, for the target's
+        forward of this number. What the drafter proposes beyond its nodes or depth is cut off."""
+        if not self.passes.drafted(number):
+            return Proposal()
         wanted = self.width.budget()
         nodes = wanted.nodes if room is None else min(wanted.nodes, room)
         depth = min(wanted.depth, most)
@@ -108,31 +133,34 @@ def decode(
     passes: list[Pass] = []
     room = None if session.room is None else session.room - len(prompt.question)
     drafter.begin(context)
-    proposed = drafting.propose(answer, stopping.most - 1, room, spans)
+    proposed = drafting.propose(0, answer, stopping.most - 1, room, spans)
     start_ms = now_ms()
     step = session.ask(prompt, proposed.tree)
     while True:
-        tree = proposed.tree
+        tree, began_ms = proposed.tree, now_ms()
         verdict = rule(step, tree, answer)
         new, verdict, end = _ending(verdict, tree, answer, stopping)
         if len(tree):
             session.keep(verdict.path)
         answer += new
+        spans.add("commit", began_ms)
         done_ms = now_ms()
         arrival_ms += [done_ms - spans.origin_ms] * len(new)
         passes.append(Pass(tree, verdict.path, len(new)))
         on_tokens(new)
         told_ms = now_ms()
         drafter.observe(proposed.heard(verdict), step.kept(verdict.path) if wants_rows else None)
+        heard_ms = spans.add("draft", told_ms) if proposed.whole is not None else 0.0
         if len(passes) > 1:
-            draft_ms = proposed.draft_ms + now_ms() - told_ms
+            draft_ms = proposed.draft_ms + heard_ms
             asked = proposed.whole is not None
             width.saw(Took(asked, len(tree), len(new), draft_ms, done_ms - start_ms))
         room = session.room
         if end or room == 0:
             break
         left = stopping.most - len(answer)
-        proposed = drafting.propose(answer, left - 1, None if room is None else room - 1, spans)
+        room = None if room is None else room - 1
+        proposed = drafting.propose(len(passes), answer, left - 1, room, spans)
         start_ms = now_ms()
         step = session.extend(answer[-1], proposed.tree)
     if not rule.lossy:  # what the target did not say itself is nothing to learn from

@@ -10,39 +10,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, cast
 
 from torch import nn
 
-from crossdraft.base.clock import Spans
+from crossdraft.base.clock import Spans, now_ms
+from crossdraft.base.device import usable_cores
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import Progress
+from crossdraft.decoding.event_words import EventWords, silent, ways_of
 from crossdraft.decoding.generation import Generation, ignore
 from crossdraft.decoding.last_picture import LastPicture
-from crossdraft.decoding.loop import Drafting, OnTokens, decode
+from crossdraft.decoding.loop import ALL_PASSES, Drafting, OnTokens, Passes, decode
 from crossdraft.decoding.memory import Memory
+from crossdraft.decoding.models import (
+    DRAFT_TOKENS,
+    Models,
+    models_of,
+    prompt_of,
+    tokenizer_of,
+)
+from crossdraft.decoding.overlap import EventSide, OwnAnswer, Way
+from crossdraft.decoding.overlap_choice import Unlearning, chosen_way
 from crossdraft.decoding.rules import GREEDY, Rule
 from crossdraft.decoding.stopping import StopAt
-from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import NOTHING, Auto, Fixed, Width, cost_of, cutting
 from crossdraft.drafters.base import Budget, Context, CostCurve, Drafter, flat_cost
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.drafters.find import find_drafter
 from crossdraft.drafters.trainable import Trainable
 from crossdraft.vlm.cost_store import Note, measured
-from crossdraft.vlm.drafting import own_answer
 from crossdraft.vlm.model_spec import ROLES, Role
 from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.pair_models import PairModels
-from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.target import Target
 from crossdraft.vlm.text_stream import TextStream
-from crossdraft.vlm.tokenizer_bridge import TokenizerBridge
 
-#: What reading the event model's own words is called among a drafter's needs.
-DRAFT_TOKENS = "draft_tokens"
 #: Widths that `auto` asks the cost of; a measurement of more is used where there is one.
 _WIDTHS, _TAILS, _REPEATS = (1, 2, 4, 8, 16, 33), (7,), 5
 #: Drafts of a pass where costs cannot be measured.
@@ -50,34 +54,7 @@ _FALLBACK = Budget.tree(8, 8)
 #: What a drafter is asked for before the first answer.
 _FIRST = Budget.tree(8, 4)
 
-
-class Models(Protocol):
-    """A target, and the event model beside it."""
-
-    @property
-    def target(self) -> Target:
-        """The model that verifies."""
-        ...
-
-    @property
-    def drafter(self) -> Target:
-        """The event model."""
-        ...
-
-
-class _TargetAlone:
-    """A target without an event model."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-
-    @property
-    def drafter(self) -> Target:
-        raise InputError(
-            "a drafter that reads an event model's words, and a target alone",
-            expected="a pair of models",
-            hint="name a pair, or a drafter that reads the target's own words, such as suffix",
-        )
+Overlap = Way | EventSide | Literal["auto"] | None
 
 
 class Speculator:
@@ -90,6 +67,11 @@ class Speculator:
             measured costs (the default; they are measured once, and kept).
         rule: what of a draft is taken.
         memory: a file in which the drafter keeps what it learns of answers.
+        overlap: how the event model works where the drafter reads its words: a `Way`, somebody who
+            runs it, or `auto` for the fastest way, which is measured once and kept. None: `auto`,
+            but models that were loaded elsewhere and share a CPU take turns.
+        passes: which forwards may verify drafts.
+        cost: T(n)/T(1) of the target where it is known; it is not measured then.
         note: is told where measured costs come from.
 
     Raises:
@@ -105,20 +87,32 @@ class Speculator:
         width: Budget | Width | None = None,
         rule: Rule = GREEDY,
         memory: Path | None = None,
+        overlap: Overlap = None,
+        passes: Passes = ALL_PASSES,
+        cost: CostCurve | None = None,
         note: Note = lambda _: None,
     ) -> None:
         self.drafter = drafter if isinstance(drafter, Drafter) else find_drafter(str(drafter))
-        asked: tuple[Role, ...] = ROLES if DRAFT_TOKENS in self.drafter.needs else ("target",)
-        self.models = _models(models, asked)
+        asked: tuple[Role, ...] = ROLES if self._reads_words else ("target",)
+        self.models = models_of(models, asked)
         self._own_models = self.models is not models
-        self.rule, self._note = rule, note
+        self.rule, self.passes, self._note = rule, passes, note
         self._asked_width = Fixed(width) if isinstance(width, Budget) else width
         self._width: Width | None = None
-        self._cost: CostCurve = flat_cost
+        self._cost: CostCurve = flat_cost if cost is None else cost
+        self._known = cost is not None
         self._memory = None if memory is None else Memory(memory)
         if self._memory is not None:
             self._memory.recall(self.drafter)
-        self._pictures = {role: LastPicture() for role in ROLES}
+        self._picture = LastPicture()
+        #: How the event model works; None until it is decided.
+        self.way: Way | None = Way("none") if not self._reads_words else _way(overlap)
+        self._overlap = overlap
+        made = overlap is None or overlap == "auto" or isinstance(overlap, Way)
+        self.words = EventWords(self.models, None if made else cast(EventSide, overlap))
+        if self.way is not None and self.way.mode == "process":
+            self._refuse_in_turn()
+            self.words.side(self.way)  # its model loads while the target does
 
     def ask(
         self,
@@ -128,6 +122,7 @@ class Speculator:
         max_new_tokens: int = 50,
         stop: str | Sequence[str] = (),
         on_tokens: OnTokens = ignore,
+        events_of: Any | None = None,
     ) -> Generation:
         """Answer a question about a scene; the picture of the last scene is not read again.
 
@@ -137,6 +132,7 @@ class Speculator:
             question: text, or the target's prompt as ids with a single placeholder for the scene.
             stop: strings at which the answer ends, or one string.
             on_tokens: is called with each accepted run of tokens.
+            events_of: what the event model sees instead of the scene, as a control does.
 
         Raises:
             InputError: the scene or the question cannot be read, not one token may be said, or the
@@ -146,32 +142,68 @@ class Speculator:
         tokenizer = tokenizer_of(target)
         text = None if tokenizer is None else TextStream(tokenizer).whole
         stopping = StopAt(target.eos_ids, max_new_tokens, stop, text)
-        asked = question if isinstance(question, str) else " ".join(map(str, question))
-        if self._width is None:
-            if self._measures:
-                self._refuse_unreadable(scene, question)
-            self._prepare(target, asked)
-        assert self._width is not None
-        spans = Spans()
-        stream, drafter_spans = self._own_words(scene, question, max_new_tokens, spans.origin_ms)
-        prompt = prompt_of(target, scene, question)
-        session = self._pictures["target"].session(target, scene, prompt, spans)
-        answer = decode(
-            session,
-            prompt,
-            Context(asked, stream, self._cost),
-            Drafting(self.drafter, self._width, target.may_draft),
-            stopping,
-            self.rule,
-            on_tokens,
-        )
+        seen = scene if events_of is None else events_of
+        self._prepare(target, scene, seen, question)
+        if self.way is None:
+            self.way = self._fastest(scene, seen, question, stopping)
+        answer = self._answer(scene, seen, question, stopping, self.way, self.drafter, on_tokens)
         if self._memory is not None and not answer.lossy:
-            self._memory.add(asked, answer.tokens)
+            self._memory.add(_as_text(question), answer.tokens)
         said = None
         if text is not None:
             said = text(answer.tokens)
             said = said[: stopping.stop_in(said)]
-        return replace(answer, text=said, drafter_spans=drafter_spans)
+        return replace(answer, text=said)
+
+    def _answer(
+        self,
+        scene: Any,
+        seen: Any,
+        question: str | Sequence[int],
+        stopping: StopAt,
+        way: Way,
+        drafter: Drafter,
+        on_tokens: OnTokens = ignore,
+    ) -> Generation:
+        """One answer, the event model working this way."""
+        target, spans = self.models.target, Spans()
+        assert self._width is not None
+        stream, own = self.words.begin(way, seen, question, stopping.most, spans.origin_ms)
+        try:
+            prompt = prompt_of(target, scene, question)
+            session = self._picture.session(target, scene, prompt, spans)
+            answer = decode(
+                session,
+                prompt,
+                Context(_as_text(question), stream, self._cost),
+                Drafting(drafter, self._width, target.may_draft, self.passes),
+                stopping,
+                self.rule,
+                on_tokens if own is None or way.goes_on else _ending(own, on_tokens),
+            )
+        finally:
+            if own is not None:
+                own.end()
+        if own is None:
+            return answer
+        return replace(
+            answer,
+            # Its own may still grow: nobody waits for the event model to stop.
+            drafter_spans=Spans(own.spans.origin_ms, list(own.spans.spans)),
+            drafter_arrival_ms=stream.arrival_ms,
+            overlap=str(way),
+            warnings=() if own.warning is None else (own.warning,),
+        )
+
+    def learn(self, question: str | Sequence[int], answer: Sequence[int]) -> None:
+        """Know an answer that the target has given elsewhere, as if it had been given here."""
+        self.drafter.begin(Context(_as_text(question), silent(), self._cost))
+        self.drafter.finish(tuple(answer))
+
+    def forget(self) -> None:
+        """Forget the scene that was read last."""
+        self._picture.forget()
+        self.words.forget_scene()
 
     def close(self) -> None:
         """Write the memory, and forget scenes, and the models if they were loaded here.
@@ -179,8 +211,8 @@ class Speculator:
         Raises:
             InputError: the memory cannot be written.
         """
-        for picture in self._pictures.values():
-            picture.forget()
+        self._picture.forget()
+        self.words.close()
         if self._own_models and isinstance(self.models, PairModels):
             self.models.close()
         if self._memory is not None:
@@ -193,33 +225,66 @@ class Speculator:
         self.close()
 
     @property
+    def _reads_words(self) -> bool:
+        """Whether the drafter reads the event model's words."""
+        return DRAFT_TOKENS in self.drafter.needs
+
+    @property
     def _measures(self) -> bool:
         """Whether the width depends on what passes cost."""
         return self._asked_width is None and self.drafter.name != "none"
 
-    def _refuse_unreadable(self, scene: Any, question: str | Sequence[int]) -> None:
-        """Before anything is measured: each model can be asked, and the scene has what it reads."""
-        models = [self.models.target]
-        if DRAFT_TOKENS in self.drafter.needs:
+    def _prepare(
+        self, target: Target, scene: Any, seen: Any, question: str | Sequence[int]
+    ) -> None:
+        """Once, before the first answer: move networks to the target's device, make the drafter
+        ready, and decide the width, for which the target is measured."""
+        if self._width is not None:
+            return
+        if self._reads_words:
             self._refuse_in_turn()
-            models.append(self.models.drafter)
-        for model in models:
-            prompt_of(model, scene, question).inputs()
-
-    def _prepare(self, target: Target, question: str) -> None:
-        """Move networks to the target's device, make the drafter ready, and decide the width, for
-        which the target is measured."""
+        if self._measures:
+            self._refuse_unreadable(target, scene, seen, question)
         for network in networks_of(self.drafter):
             network.to(target.device)
         if self._measures:
-            self._width = self._measured(target)
+            self._width = self._auto() if self._known else self._measured(target)
         else:
             self._width = self._asked_width or Fixed(NOTHING)
         # Its first proposal may compile: not while an answer is waiting.
-        stream = AnswerStream()
-        stream.close()
-        self.drafter.begin(Context(question, stream, self._cost))
+        self.drafter.begin(Context(_as_text(question), silent(), self._cost))
         self.drafter.propose((), _FIRST)
+
+    def _refuse_unreadable(
+        self, target: Target, scene: Any, seen: Any, question: str | Sequence[int]
+    ) -> None:
+        """Before anything is measured: each model can be asked, and the scene has what it reads."""
+        prompt_of(target, scene, question).inputs()
+        if self.way is None or self.way.mode in ("sequential", "thread"):
+            prompt_of(self.models.drafter, seen, question).inputs()
+
+    def _fastest(
+        self, scene: Any, seen: Any, question: str | Sequence[int], stopping: StopAt
+    ) -> Way:
+        """The way that is kept for these models, else the fastest."""
+        if self._overlap is None and not self._own_models:
+            devices = {self.models.target.device.type, self.models.drafter.device.type}
+            if devices == {"cpu"}:
+                return Way("sequential")
+        drafter = Unlearning(self.drafter)
+
+        def total_ms(way: Way) -> float:
+            if way.mode == "process":
+                self.words.wait_until_ready(way)
+            self.forget()
+            began_ms = now_ms()
+            self._answer(scene, seen, question, stopping, way, drafter)
+            return now_ms() - began_ms
+
+        ways = ways_of(self.models, usable_cores())
+        best = chosen_way(self.models, self.drafter, ways, total_ms, self._note)
+        self.words.keep(best)
+        return best
 
     def _measured(self, target: Target) -> Width:
         """As much as pays by the target's costs, kept or measured now."""
@@ -243,33 +308,12 @@ class Speculator:
             self._note(f"not measured, {_FALLBACK.nodes} drafts a pass: {error.found}")
             return Fixed(_FALLBACK)
         self._cost = cost_of(curves)
+        return self._auto()
+
+    def _auto(self) -> Width:
+        """As much as pays by the costs that are known now."""
         self.drafter = cutting(self.drafter)
         return Auto(self._cost)
-
-    def _own_words(
-        self, scene: Any, question: str | Sequence[int], most: int, origin_ms: float
-    ) -> tuple[AnswerStream, Spans | None]:
-        """The event model's own answer where the drafter reads it. It is complete before the
-        target begins, and its time counts."""
-        if DRAFT_TOKENS not in self.drafter.needs:
-            stream = AnswerStream()
-            stream.close()
-            return stream, None
-        self._refuse_in_turn()
-        model, spans = self.models.drafter, Spans(origin_ms)
-        stream = AnswerStream(self._bridge)
-        prompt = prompt_of(model, scene, question)
-        session = self._pictures["drafter"].session(model, scene, prompt, spans)
-        for arrival in own_answer(session, prompt, most, model.eos_ids, origin_ms=origin_ms):
-            stream.append((arrival.token,))
-        stream.close()
-        return stream, spans
-
-    @cached_property
-    def _bridge(self) -> TokenizerBridge | None:
-        """From the event model's tokens to the target's."""
-        source = self.models.drafter
-        return bridge_to(self.models.target, tokenizer_of(source), source.decoder.vocabulary)
 
     def _refuse_in_turn(self) -> None:
         pair = getattr(self.models, "pair", None)
@@ -290,50 +334,23 @@ def networks_of(drafter: Drafter) -> list[nn.Module]:
     return [drafter.network] if isinstance(drafter, Trainable) else []
 
 
-def tokenizer_of(model: Target) -> Any | None:
-    """The tokenizer that builds a model's prompts, None where it has none."""
-    return getattr(model.prompts, "tokenizer", None)
-
-
-def bridge_to(target: Target, tokenizer: Any | None, vocabulary: int) -> TokenizerBridge | None:
-    """From the tokens of an event model to the target's; None where one of the two has no
-    tokenizer, and ids are taken to mean the same.
-
-    Args:
-        tokenizer, vocabulary: of the event model, and how many ids it has.
-    """
-    theirs = tokenizer_of(target)
-    if tokenizer is None or theirs is None:
+def _way(overlap: Overlap) -> Way | None:
+    """The way that was asked for, None where the fastest was."""
+    if overlap is None or overlap == "auto":
         return None
-    return TokenizerBridge(
-        tokenizer, theirs, source_vocab=vocabulary, target_vocab=target.decoder.vocabulary
-    )
+    return overlap if isinstance(overlap, Way) else Way(overlap.mode)
 
 
-def prompt_of(model: Target, scene: Any, question: str | Sequence[int]) -> Prompt:
-    """The prompt of a question, or of ids where a model takes those.
+def _ending(own: OwnAnswer, on_tokens: OnTokens) -> OnTokens:
+    """Ends the event model's answer as the target's first tokens are there."""
 
-    Raises:
-        InputError: the model takes text alone.
-    """
-    if isinstance(question, str):
-        return model.prompt(scene, question)
-    of_ids = getattr(model.prompts, "of_ids", None)
-    if of_ids is None:
-        raise InputError(
-            f"ids in place of a question, and {type(model.model).__name__} takes text",
-            expected="a question",
-        )
-    prompt: Prompt = of_ids(scene, question)
-    return prompt
+    def first(tokens: Sequence[int]) -> None:
+        own.end()
+        on_tokens(tokens)
+
+    return first
 
 
-def _models(models: str | Path | ModelPair | Models | Target, asked: Sequence[Role]) -> Models:
-    """The models; of a pair, those of the roles that will be asked for."""
-    if isinstance(models, Target):
-        return _TargetAlone(models)
-    if isinstance(models, (str, Path)):
-        models = ModelPair.find(str(models))
-    if isinstance(models, ModelPair):
-        return PairModels(models, asked)
-    return models
+def _as_text(question: str | Sequence[int]) -> str:
+    """What drafters know a question by."""
+    return question if isinstance(question, str) else " ".join(map(str, question))

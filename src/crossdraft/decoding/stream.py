@@ -1,12 +1,14 @@
 """The event model's own answer as its drafters read it: in words of the target, as far as it came.
 
 The two models may have different tokenizers. What has arrived is then spelled out and tokenised as
-the target would, up to the last word that no later token can change.
+the target would, up to the last word that no later token can change. One thread may append while
+another one reads; reading never waits for the event model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from threading import Lock
 
 from crossdraft.drafters.base import Snapshot
 from crossdraft.vlm.tokenizer_bridge import TokenizerBridge
@@ -17,12 +19,17 @@ class AnswerStream:
 
     Args:
         bridge: to the target's tokens; None where both models have one vocabulary.
+        look: is called before the answer is read, to append what has come since from elsewhere.
     """
 
-    def __init__(self, bridge: TokenizerBridge | None = None) -> None:
-        self._bridge = bridge
+    def __init__(
+        self, bridge: TokenizerBridge | None = None, look: Callable[[], None] | None = None
+    ) -> None:
+        self._bridge, self.look = bridge, look
         self._own: list[int] = []
+        self._arrival_ms: list[float] = []
         self._closed = False
+        self._lock = Lock()
         self._snapshot: Snapshot | None = Snapshot((), closed=False)
 
     @property
@@ -30,27 +37,43 @@ class AnswerStream:
         """What has arrived, as the event model said it."""
         return tuple(self._own)
 
-    def append(self, tokens: Sequence[int]) -> None:
+    @property
+    def arrival_ms(self) -> tuple[float, ...]:
+        """[len(own)] when each arrived, on the clock of whoever appended."""
+        return tuple(self._arrival_ms)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more will come."""
+        return self._closed
+
+    def append(self, tokens: Sequence[int], arrival_ms: float = 0.0) -> None:
         """More tokens of the event model have arrived.
 
         Raises:
             RuntimeError: the answer was closed.
         """
-        if self._closed:
-            raise RuntimeError("a token behind the end of the event model's answer")
-        self._own += map(int, tokens)
-        self._snapshot = None
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("a token behind the end of the event model's answer")
+            self._own += map(int, tokens)
+            self._arrival_ms += [arrival_ms] * len(tokens)
+            self._snapshot = None
 
     def close(self) -> None:
         """No more will come."""
-        self._closed = True
-        self._snapshot = None
+        with self._lock:
+            self._closed = True
+            self._snapshot = None
 
     def snapshot(self) -> Snapshot:
         """What has arrived. Translated when it is first looked at, then kept."""
-        if self._snapshot is None:
-            own = tuple(self._own)
-            if self._bridge is not None:
-                own = self._bridge.translate(own, closed=self._closed).ids
-            self._snapshot = Snapshot(own, self._closed)
-        return self._snapshot
+        if self.look is not None:
+            self.look()
+        with self._lock:
+            if self._snapshot is None:
+                own = tuple(self._own)
+                if self._bridge is not None:
+                    own = self._bridge.translate(own, closed=self._closed).ids
+                self._snapshot = Snapshot(own, self._closed)
+            return self._snapshot

@@ -180,7 +180,9 @@ def _notes(found: PairSet, timed: int, cut: int) -> tuple[str, ...]:
         notes.append(f"{len(found) - timed} answers have no stage times or no token: not timed")
     if cut:
         notes.append(f"{cut} target answers go on after EOS: what follows it is left out")
-    if found.format == "benchmark":
+    settings = found.header.get("config")
+    charged = isinstance(settings, Mapping) and settings.get("rendering") == "measured"
+    if found.format == "benchmark" and not charged:
         notes.append(
             "the seed study rendered its event images before it measured: rendering is in none "
             "of these times"

@@ -151,6 +151,7 @@ def _parse_benchmark(item: Item, place: int, header: Mapping[str, Any]) -> Pair 
         dataset=dataset,
         draft_stages_ms=_stages_ms(drafter),
         target_stages_ms=_stages_ms(target_model),
+        simulated=item.value.get("simulated") is True,
     )
 
 

@@ -106,7 +106,8 @@ class CausalSession(Session):
     def extend(self, token: int, tree: DraftTree = _NONE) -> Step:
         """See `Session.extend`."""
         prompt = self._asked()
-        return self._pass(self._known([token]), tree, "decode", prompt, 1)
+        stage = "verify" if len(tree) else "decode"
+        return self._pass(self._known([token]), tree, stage, prompt, 1)
 
     def read(self, tokens: Sequence[int]) -> Step:
         """See `Session.read`."""

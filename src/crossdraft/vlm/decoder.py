@@ -99,10 +99,10 @@ class Decoder:
         return other
 
     def synchronise(self) -> None:
-        """Wait until the model's GPUs have done what they were given, so that a span ends with its
-        work."""
+        """Wait until the model's GPUs have done what this thread gave them, so that a span ends
+        with its work. Another thread's stream is not waited for."""
         for device in self._gpus:
-            torch.cuda.synchronize(device)
+            torch.cuda.current_stream(device).synchronize()
 
     @property
     def device(self) -> torch.device:

@@ -40,15 +40,17 @@ def read_picture(decoder: Decoder, prompt: Prompt, cache: SessionCache, spans: S
     """Prefill the picture prefix of a prompt.
 
     Args:
-        spans: gets `read` (the prompt's inputs), `vision` (all before the decoder) and `prefill`.
+        spans: gets `read` (the prompt's inputs) and inside it what a prompt calls a stage
+            (`sensor`, `render`, `pixels`), `vision` (all before the decoder) and `prefill`.
 
     Raises:
         InputError: padded ids, something else than plain text behind the picture, or inputs that
             the model cannot read.
     """
     device = decoder.device
-    with spans.measure("read", str(device)):
+    with spans.measure("read", str(device)), spans.gathering():
         inputs = dict(prompt.inputs()) if prompt.cut else {}
+        decoder.synchronise()
     ids = torch.tensor([prompt.ids], device=device)
     inputs = {name: placed(value, decoder) for name, value in inputs.items()}
     _refuse_padding(inputs)

@@ -113,7 +113,7 @@ class Session(Protocol):
     @property
     def spans(self) -> Spans:
         """Every stage of every call of this session and its forks, by name: `read`, `vision`,
-        `prefill`, `decode`."""
+        `prefill`, `decode`, and `verify` for steps with drafts behind their token."""
         ...
 
     @property

@@ -20,6 +20,7 @@ from transformers.models.video_llava.modeling_video_llava import (
     VideoLlavaForConditionalGeneration,
 )
 
+from crossdraft.base.clock import stage
 from crossdraft.base.errors import InputError
 from crossdraft.vlm.clip_tower import states_per_frame
 from crossdraft.vlm.config_file import read_config, read_json
@@ -134,11 +135,12 @@ class VideoLlavaPrompts:
         if _is_pictures(scene):
             raise InputError("an array of pictures", expected="a Scene or the path of a video")
         try:
-            if isinstance(scene, Path | str):
-                from crossdraft.scenes.video import read_uniform
+            with stage("sensor"):
+                if isinstance(scene, Path | str):
+                    from crossdraft.scenes.video import read_uniform
 
-                return read_uniform(Path(scene), self.frames)
-            return scene.video_frames(self.frames)
+                    return read_uniform(Path(scene), self.frames)
+                return scene.video_frames(self.frames)
         except ModuleNotFoundError as error:
             raise InputError(
                 f"video cannot be read here ({error})",
@@ -149,7 +151,8 @@ class VideoLlavaPrompts:
 
     def _inputs(self, scene: Any) -> Mapping[str, Tensor]:
         pictures = scene if _is_pictures(scene) else self.frames_of(scene).frames
-        pixels = preprocess(pictures, self.settings, device=self.device)
+        with stage("pixels", str(self.device)):
+            pixels = preprocess(pictures, self.settings, device=self.device)
         return {"pixel_values_videos": pixels[None]}
 
     def _check_scene(self, scene: Any) -> None:

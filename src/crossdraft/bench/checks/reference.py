@@ -174,7 +174,7 @@ def _generate(
     model: Any, prompt: Sequence[int], inputs: Mapping[str, Tensor], count: int, eos: Any
 ) -> tuple[int, ...]:
     ids = torch.tensor([prompt], device=model.get_input_embeddings().weight.device)
-    with _plain_settings(model, eos):
+    with plain_settings(model, eos):
         found = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
@@ -186,7 +186,7 @@ def _generate(
 
 
 @contextmanager
-def _plain_settings(model: PreTrainedModel, eos: Any) -> Iterator[None]:
+def plain_settings(model: PreTrainedModel, eos: Any) -> Iterator[None]:
     """The model without settings of its own, which sessions do not apply either."""
     own = model.generation_config
     plain = GenerationConfig(eos_token_id=eos, pad_token_id=0)  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crossdraft.base.clock import stage
 from crossdraft.base.errors import InputError
 from crossdraft.scenes.events import EventStream
 from crossdraft.scenes.render import Frame, RenderSettings, render_frames
@@ -57,8 +58,10 @@ def draw(scene: Any, settings: RenderSettings) -> EventFrames:
     Raises:
         InputError: none of these, no events, or a file that is missing or damaged.
     """
-    stream, span_us = _events(scene)
-    frames = tuple(render_frames(stream, settings, span_us=span_us))
+    with stage("sensor"):
+        stream, span_us = _events(scene)
+    with stage("render"):
+        frames = tuple(render_frames(stream, settings, span_us=span_us))
     window = Window.parse(settings.window)
     ranges = frame_ranges(stream, settings.parts, by=settings.by, window=window, span_us=span_us)
     ranges = ranges[: len(frames)]

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crossdraft.base.clock import stage
 from crossdraft.base.errors import InputError
 from crossdraft.scenes.render import RenderSettings
 from crossdraft.vlm.clip_tower import states_per_frame
@@ -219,8 +220,11 @@ class EventGPTPrompts:
     def _inputs(self, scene: Any) -> Mapping[str, Tensor]:
         frames = scene if _is_frames(scene) else self.frames_of(scene).frames
         # One by one: on the tight canvas each has a size of its own.
-        pixels = [preprocess(frame[None], self.settings, device=self.device) for frame in frames]
-        return {"pixel_values": torch.cat(pixels)[None]}
+        with stage("pixels", str(self.device)):
+            pixels = torch.cat(
+                [preprocess(frame[None], self.settings, device=self.device) for frame in frames]
+            )
+        return {"pixel_values": pixels[None]}
 
     def _check_scene(self, scene: Any) -> None:
         if not _is_frames(scene):
