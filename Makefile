@@ -7,7 +7,7 @@ PAIRS  ?= ../shared/real/extraction_1s.json.gz
 EVENTS ?= ../shared/real/events/*.npy
 WORLD  ?= world
 DEMO   ?= runs/demo
-STORE  ?= runs/store
+STORE  ?= runs/train_answers
 TRANSLATOR ?= runs/translator
 ASK    ?= Describe the following scene.
 CONFIGS ?= none,none+sequential,none+overlap,hf-generate,hf-prompt-lookup,seed-procedure,drafter-only,suffix,suffix+separate-verify,suffix+nodes=60,$(TRANSLATOR)+overlap,$(TRANSLATOR)+sequential,$(TRANSLATOR)+overlap+shuffled,suffix+$(TRANSLATOR)+overlap

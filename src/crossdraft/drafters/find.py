@@ -39,6 +39,20 @@ def find_drafter(text: str) -> Drafter:
     return parts[0] if len(parts) == 1 else EnsembleDrafter(parts, "+".join(names))
 
 
+def seen_drives(text: str) -> frozenset[str]:
+    """Drives that the checkpoints among a drafter's parts were trained or validated on.
+
+    Raises:
+        InputError: as `find_drafter`.
+    """
+    drives: set[str] = set()
+    for piece in _pieces(text):
+        loaded = None if piece in REGISTRY else load_drafter(Path(piece))
+        if loaded is not None and loaded.trained_on is not None:
+            drives.update(loaded.trained_on.drives)
+    return frozenset(drives)
+
+
 def _part(piece: str) -> Drafter:
     return create(piece) if piece in REGISTRY else load_drafter(Path(piece)).drafter
 

@@ -80,7 +80,9 @@ def measured(
         question=question,
         progress=progress,
     )
-    if kept is None or _serves(curves, _tokens(kept.tree), _tokens(kept.tail), kept.repeats):
+    if curves.noisy > len(curves.tree):
+        note("not kept, the machine was busy: measured again the next time")
+    elif kept is None or _serves(curves, _tokens(kept.tree), _tokens(kept.tail), kept.repeats):
         _write(curves, path, note)
     else:
         note(f"not kept, {path} has more widths or rounds ({kept.repeats})")

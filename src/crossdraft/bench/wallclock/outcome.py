@@ -79,6 +79,11 @@ def outcome(
         "example": None if shown is None else shown.to_json(),
     }
     warnings = [*warnings_about(*(place.scene for place in plan.test)), *summary.warnings]
+    if curves.noisy:
+        warnings.append(
+            f"the machine was busy while {curves.noisy} of the target's costs were measured: "
+            "widths may be wrong, other numbers noisy"
+        )
     return Outcome(payload, tuple(warnings), shown)
 
 

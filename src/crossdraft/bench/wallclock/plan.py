@@ -4,7 +4,7 @@ on."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from crossdraft.base.errors import InputError
 from crossdraft.bench.wallclock.answering import Picture, Place
 from crossdraft.bench.wallclock.configuration import Configuration, configurations
 from crossdraft.decoding.models import DRAFT_TOKENS
-from crossdraft.drafters.find import find_drafter
+from crossdraft.drafters.find import find_drafter, seen_drives
 from crossdraft.pairs.formats import read_pairs
 from crossdraft.pairs.record import Pair
 from crossdraft.scenes.dataset import SceneDataset
@@ -104,6 +104,8 @@ def planned(config: WallclockConfig) -> Plan:
             where=config.scenes,
             expected="two drives or more, each of which can show the other's events",
         )
+    for one in wanted:
+        _refuse_seen(one, tested)
     validation: tuple[Place, ...] = ()
     if config.validation:
         others = dataset.where(lambda scene: scene.split != "test" and scene.drive not in tested)
@@ -142,6 +144,17 @@ def _refuse_deaf(one: Configuration) -> None:
             f"{word} behind {one.drafter}, which does not read the event model's words",
             where="--configs",
             expected=f"{one.drafter} alone",
+        )
+
+
+def _refuse_seen(one: Configuration, tested: Collection[str]) -> None:
+    """A checkpoint that was trained on what is tested."""
+    shared = sorted(seen_drives(one.drafter) & set(tested)) if one.drafter is not None else []
+    if shared:
+        raise InputError(
+            f"{one.drafter} was trained on the test drive {shared[0]}",
+            where="--configs",
+            expected="checkpoints of drives that are not tested",
         )
 
 
