@@ -69,6 +69,19 @@ def test_json_and_nothing_else(site: Site) -> None:
     assert json.loads(done.stdout) == json.loads((folder / "result.json").read_text())
 
 
+def test_questions_of_a_file(site: Site) -> None:
+    asked = site.folder / "questions.json"
+    asked.write_text(json.dumps(["Where is the road?", {"question": "Who is there?", "count": 3}]))
+    folder = with_costs(site.folder / "asked")
+    done = called(site, "--configs", "none", "--questions-file", asked, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (folder / LINES).read_text().splitlines()]
+    assert {line["question"] for line in lines} == {"Where is the road?", "Who is there?"}
+    asked.write_text("[]")
+    done = called(site, "--configs", "none", "--questions-file", asked)
+    assert (done.returncode, "no list of questions" in done.stderr) == (2, True)
+
+
 def test_interrupted_it_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = with_costs(site.folder / "again")
     add, given = measure.Lines.add, list[Any]()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from crossdraft.base.device import usable_cores
 from crossdraft.bench.made_scene import MadeScene
 from crossdraft.decoding import overlap_choice
-from crossdraft.decoding.event_words import ways_of
+from crossdraft.decoding.event_words import EventWords, ways_of
 from crossdraft.decoding.overlap import Way
 from crossdraft.decoding.overlap_choice import (
     Unlearning,
@@ -25,6 +25,7 @@ from crossdraft.decoding.overlap_choice import (
     overlap_file,
 )
 from crossdraft.decoding.speculator import Speculator
+from crossdraft.decoding.width import Auto
 from crossdraft.drafters.base import Budget
 from crossdraft.drafters.drafter_text import DrafterText
 from crossdraft.drafters.suffix import SuffixDrafter
@@ -221,6 +222,27 @@ def test_what_is_measured_is_not_learned() -> None:
     Unlearning(listener).finish((1, 2))
     assert listener.answers == []
     assert Unlearning(listener).needs == listener.needs
+
+
+def test_a_way_that_does_not_pay_leaves_no_rest_to_the_others(
+    models: PairModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every measured answer, and the first real one, begins with a width that has seen nothing."""
+    monkeypatch.setattr("crossdraft.decoding.speculator.ways_of", lambda *_: WAYS)
+    seen: list[int] = []
+    begin = EventWords.begin
+
+    with Speculator(models, DrafterText(), cost=lambda n: float(n), overlap="auto") as speculator:
+
+        def noted(*arguments: Any) -> Any:
+            width = speculator._width
+            assert isinstance(width, Auto)
+            seen.append(width._tried + width._resting)
+            return begin(*arguments)
+
+        monkeypatch.setattr(EventWords, "begin", noted)
+        speculator.ask(MadeScene(), QUESTION, max_new_tokens=20)
+    assert len(seen) > len(WAYS) and set(seen) == {0}
 
 
 def test_the_first_question_decides_and_its_answer_is_the_targets_own(

@@ -10,9 +10,9 @@ import pytest
 from crossdraft.base.errors import InputError
 from crossdraft.decoding.arrival import RecordedStream
 from crossdraft.drafters.base import Budget, Context, Drafter
-from crossdraft.drafters.checkpoint import is_trainable, save_drafter
+from crossdraft.drafters.checkpoint import TrainedOn, is_trainable, save_drafter
 from crossdraft.drafters.ensemble import EnsembleDrafter
-from crossdraft.drafters.find import find_drafter
+from crossdraft.drafters.find import find_drafter, seen_drives
 from crossdraft.drafters.registry import REGISTRY
 from tests.make import QUESTION, recorded_pairs
 from tests.tiny import built
@@ -131,3 +131,13 @@ def test_other_files_are_no_checkpoints(here: Path) -> None:
     for text in ("notes.txt", "suffix+notes.txt"):
         with pytest.raises(InputError, match=r"notes\.txt"):
             find_drafter(text)
+
+
+def test_drives_that_checkpoints_have_seen(here: Path) -> None:
+    assert seen_drives("suffix+run") == frozenset(), "this one does not say"
+    save_drafter(
+        built("translator", PAIRS), here / "run" / "best_model.safetensors",
+        TrainedOn(clips=("c",), drives=("north", "south")),
+    )  # fmt: skip
+    assert seen_drives("suffix+run") == {"north", "south"}
+    assert seen_drives("suffix") == frozenset()

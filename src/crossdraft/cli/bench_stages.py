@@ -46,7 +46,8 @@ def stages(
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", help="Longest answer.")] = 50,
     warmup: Annotated[
-        int, typer.Option(metavar="N", help="Clips of each length that do not count.")
+        int,
+        typer.Option(metavar="N", help="Clips of each length, first answered uncounted."),
     ] = 3,
     split: Annotated[
         Literal["train", "test", "all"], typer.Option(help="Which of the scenes.")

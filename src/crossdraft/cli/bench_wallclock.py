@@ -119,6 +119,8 @@ def wallclock(
     )
     place = RunFolder.planned("wallclock") if out is None else out
     refuse_taken(place)
+    if out is None:
+        print(f"interrupted, it goes on with --out {place}", file=sys.stderr)
     with resumable(), progress_bar() as sink:
         outcome = run(asked, place, sink, lambda text: print(f"costs: {text}", file=sys.stderr))
     resolved = asked.to_json()

@@ -152,9 +152,9 @@ class _Scenes:
 def serve(pipe: Connection) -> None:
     """Load what the first message names, then answer until the parent is gone."""
     start: Start = pipe.recv()
-    inbox, asked, scenes = _Inbox(pipe), EventModel(), _Scenes()
     if start.cores is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, start.cores)
+        os.sched_setaffinity(0, start.cores)  # threads that are started later inherit it
+    inbox, asked, scenes = _Inbox(pipe), EventModel(), _Scenes()
     torch.set_num_threads(start.threads)
     try:
         model = PairModels(start.pair, ("drafter",)).drafter

@@ -77,10 +77,18 @@ class EventWords:
         return bridge_to(target, tokenizer, vocabulary)
 
     def wait_until_ready(self, way: Way) -> None:
-        """Wait for a process to have loaded its model, as measurements do."""
+        """Wait for a process to have loaded its model, as measurements do; nothing else waits."""
+        if way.mode != "process":
+            return
         side = self.side(way)
         if isinstance(side, InProcess):
             side.wait_until_ready()
+
+    def prepare(self, way: Way) -> None:
+        """Have ready what the first answer would wait for: a process, and the way from one model's
+        tokens to the other's."""
+        self.wait_until_ready(way)
+        _ = self.bridge
 
     def keep(self, way: Way) -> None:
         """End what runs in any other way."""

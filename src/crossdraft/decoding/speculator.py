@@ -143,10 +143,8 @@ class Speculator:
         text = None if tokenizer is None else TextStream(tokenizer).whole
         stopping = StopAt(target.eos_ids, max_new_tokens, stop, text)
         seen = scene if events_of is None else events_of
-        self._prepare(target, scene, seen, question)
-        if self.way is None:
-            self.way = self._fastest(scene, seen, question, stopping)
-        answer = self._answer(scene, seen, question, stopping, self.way, self.drafter, on_tokens)
+        way = self._settled(target, scene, seen, question, stopping)
+        answer = self._answer(scene, seen, question, stopping, way, self.drafter, on_tokens)
         if self._memory is not None and not answer.lossy:
             self._memory.add(_as_text(question), answer.tokens)
         said = None
@@ -154,6 +152,44 @@ class Speculator:
             said = text(answer.tokens)
             said = said[: stopping.stop_in(said)]
         return replace(answer, text=said)
+
+    def prepare(
+        self,
+        scene: Any,
+        question: str | Sequence[int],
+        *,
+        max_new_tokens: int = 50,
+        events_of: Any | None = None,
+    ) -> None:
+        """All that the first answer would wait for otherwise: models loaded, costs measured, the
+        way of the event model decided, its process ready. Later calls do nothing.
+
+        Args:
+            scene, question, max_new_tokens, events_of: as `ask`; what is measured, is measured on
+                them.
+
+        Raises:
+            InputError: as `ask`.
+        """
+        target, seen = self.models.target, scene if events_of is None else events_of
+        stopping = StopAt(target.eos_ids, max_new_tokens)
+        way = self._settled(target, scene, seen, question, stopping)
+        if way.mode != "none":
+            self.words.prepare(way)
+
+    def _settled(
+        self,
+        target: Target,
+        scene: Any,
+        seen: Any,
+        question: str | Sequence[int],
+        stopping: StopAt,
+    ) -> Way:
+        """Ready to answer, and the way in which the event model takes part."""
+        self._prepare(target, scene, seen, question)
+        if self.way is None:
+            self.way = self._fastest(scene, seen, question, stopping)
+        return self.way
 
     def _answer(
         self,
@@ -274,17 +310,24 @@ class Speculator:
         drafter = Unlearning(self.drafter)
 
         def total_ms(way: Way) -> float:
-            if way.mode == "process":
-                self.words.wait_until_ready(way)
+            self.words.wait_until_ready(way)
             self.forget()
+            self._renew_width()  # a way in which drafts did not pay must not rest the next one's
             began_ms = now_ms()
             self._answer(scene, seen, question, stopping, way, drafter)
             return now_ms() - began_ms
 
         ways = ways_of(self.models, usable_cores())
         best = chosen_way(self.models, self.drafter, ways, total_ms, self._note)
+        self._renew_width()
         self.words.keep(best)
+        self.words.wait_until_ready(best)
         return best
+
+    def _renew_width(self) -> None:
+        """Forget what the width has learned of answers that were given to measure."""
+        if self._asked_width is None and isinstance(self._width, Auto):
+            self._width = Auto(self._cost)
 
     def _measured(self, target: Target) -> Width:
         """As much as pays by the target's costs, kept or measured now."""

@@ -200,7 +200,7 @@ def _drafts(result: Mapping[str, Any]) -> Table:
 
 
 def _predictions(result: Mapping[str, Any]) -> Table | None:
-    """What was said before the test beside what came; None where nothing was."""
+    """What was predicted beside what came; None where nothing was."""
     rows = [
         (
             row["name"],
@@ -214,7 +214,7 @@ def _predictions(result: Mapping[str, Any]) -> Table | None:
     if not rows:
         return None
     return Table(
-        "Predicted before the test",
+        "Predicted, from the test's tokens and none of its times",
         ("configuration", "total ms", "error %", "speed-up", "error %"),
         tuple(rows),
         f"errors: {DEFINITIONS['predicted']}",

@@ -30,7 +30,8 @@ DEFINITIONS = {
     "slower": "questions that took longer than the baseline, in brackets by more than 5 %",
     "dearer": "questions whose model cost is more than 5 % above plain decoding; model cost: "
     "T(1 + drafts) of every forward and the time spent on drafts, in plain steps",
-    "predicted": "said before the test; behind it by how much the measured value is above it",
+    "predicted": "from the test's tokens and none of its times; behind it by how much the measured "
+    "value is above it",
     "waits": "`event model` among the stages is time that the answer waited for it, not its work",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -63,3 +64,18 @@ def test_without_one_of_the_three_nothing_is_said(name: str) -> None:
     by = by_name((100, 150, 110))
     assert hidden({key: runs for key, runs in by.items() if key != name}, seed=0) is None
     assert hidden({**by, name: []}, seed=0) is None
+
+
+def test_work_that_was_never_done_is_not_hidden() -> None:
+    """The event model had not finished beside the first target, and failed beside the second."""
+    by = by_name((100, 150, 100), (100, 160, 100), (100, 150, 110))
+    by[BEFORE] = [replace(one, event_words=9) for one in by[BEFORE]]
+    by[BESIDE] = [
+        replace(by[BESIDE][0], event_words=4),
+        replace(by[BESIDE][1], event_words=9, warnings=("the event model failed",)),
+        replace(by[BESIDE][2], event_words=9),
+    ]
+    found = hidden(by, seed=0)
+    assert found is not None
+    assert (found["answers"], found["left_out"]) == (1, 2)
+    assert found["hidden"]["value"] == pytest.approx(0.8)

@@ -22,6 +22,7 @@ from crossdraft.bench.wallclock.plan import (
     planned,
     refuse_sizes,
 )
+from crossdraft.drafters.checkpoint import TrainedOn, save_drafter
 from crossdraft.pairs.formats import write_pairs
 from crossdraft.pairs.record import Pair, PairSet
 from crossdraft.scenes.dataset import SceneDataset
@@ -29,6 +30,8 @@ from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.pair_models import PairModels
 from tests.bench.tiny_pair import write_pair
 from tests.bench.wallclock.ground import TEXTS, asked, scenes, write_scenes
+from tests.make import recorded_pairs
+from tests.tiny import built
 
 TEST = scenes(["t0", "t1", "t2"], 4, "test")
 OTHERS = scenes(["a", "b", "c", "d"], 3, "train")
@@ -186,3 +189,16 @@ def test_sizes(config: WallclockConfig, changes: dict[str, int], option: str) ->
     with pytest.raises(InputError) as caught:
         refuse_sizes(replace(config, **changes))  # type: ignore[arg-type]
     assert caught.value.where == option
+
+
+def test_a_checkpoint_of_a_test_drive_is_refused(config: WallclockConfig, tmp_path: Path) -> None:
+    pairs = recorded_pairs(8)
+    for drives in (("a", "t1"), ("a", "b")):
+        seen = TrainedOn(drives=drives)
+        save_drafter(built("translator", pairs), tmp_path / "best_model.safetensors", seen)
+        wanted = f"suffix+{tmp_path}"
+        if "t1" in drives:
+            with pytest.raises(InputError, match="was trained on the test drive t1"):
+                plan(config, configs=wanted)
+        else:
+            assert plan(config, configs=wanted).configurations[1].drafter == wanted

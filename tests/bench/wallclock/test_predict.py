@@ -183,7 +183,7 @@ def test_transformers_are_predicted_by_token() -> None:
 
 def test_the_event_model_alone_is_predicted_by_its_own_words() -> None:
     runs = run("drafter-only", part="validation", tokens=ANSWER[:11], total_ms=200.0)
-    known: dict[Key, Known] = {("test", 0): Known("", ANSWER[:50], words=ANSWER[:5])}
+    known: dict[Key, Known] = {("test", 0): Known("", ANSWER[:50], words=ANSWER[:7], own=5)}
     found = total("drafter-only", ground(), validation=runs, held=11, tested=(5,), answers=known)
     assert found == pytest.approx(100 + 4 * 10)
 

@@ -69,9 +69,11 @@ def test_predictions_come_from_validation_drives(whole: Outcome) -> None:
 
 
 def test_the_hidden_share_and_an_example_are_there(whole: Outcome, site: Site) -> None:
-    assert whole.payload["overlap"]["answers"] == 4
-    assert whole.payload["overlap"]["event_model_ms"] > 0
-    assert whole.payload["best"] in ("suffix+nodes=4", "drafter-text+sequential+shuffled")
+    found = whole.payload["overlap"]
+    # Where the event model had not finished beside this small target, nothing is claimed.
+    assert found is None or found["answers"] + found["left_out"] == 4
+    assert found is None or found["event_model_ms"] > 0
+    assert whole.payload["best"] == "suffix+nodes=4", "a control is never the best"
     shown = whole.payload["example"]
     assert shown["configuration"]["configuration"] == whole.payload["best"]
     assert whole.example is not None
@@ -127,7 +129,7 @@ def test_other_scenes_under_the_same_name_are_refused(site: Site, tmp_path: Path
     config = site.config("none")
     plan = {**config.to_json(), "scenes_fingerprint": "0" * 16}
     (folder / PLAN).write_text(json.dumps(plan))
-    with pytest.raises(InputError, match="other scenes_fingerprint"):
+    with pytest.raises(InputError, match="other here, scenes_fingerprint"):
         run(config, folder)
     (folder / PLAN).write_text("[]")
     with pytest.raises(InputError, match=r"other configs, .*texts, threads"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from crossdraft.base.clock import now_ms
+from crossdraft.base.errors import InputError
 from crossdraft.bench.wallclock.configuration import HF_LOOKUP, Configuration
 from crossdraft.bench.wallclock.hf import HfGenerate
 from crossdraft.bench.wallclock.reading import readings
@@ -27,7 +28,7 @@ from crossdraft.scenes.scene import Scene
 from crossdraft.vlm.pair_models import PairModels
 
 #: What the seed procedure verifies at most: all that has been said.
-_WINDOW = Budget.chain(256)
+WINDOW = Budget.chain(256)
 
 Picture = Literal["cold", "shared"]
 
@@ -78,7 +79,7 @@ class Ground:
         picture: whether every question reads its scene, or one reading serves a scene's questions.
         cost, step_ms: T(n)/T(1) and T(1) of the target.
         learned: recorded answers of training drives.
-        threads, cores: of the event model's process.
+        cores: that the event model's process may run on; None: any.
     """
 
     models: PairModels
@@ -87,7 +88,6 @@ class Ground:
     cost: CostCurve
     step_ms: float
     learned: Sequence[Pair]
-    threads: int = 1
     cores: Sequence[int] | None = None
     _sides: dict[bool, EventSide] = field(default_factory=dict)
     _stables: dict[str | None, Stable] = field(default_factory=dict)
@@ -97,9 +97,15 @@ class Ground:
         for those that see other scenes, so that neither loses its picture to the other."""
         if shuffled not in self._sides:
             if self.models.target.device.type == "cpu":
-                side = InProcess(self.models.pair, threads=self.threads, cores=self.cores)
-                side.wait_until_ready()
+                side = InProcess(self.models.pair, cores=self.cores)
                 self._sides[shuffled] = side
+                if not side.wait_until_ready():
+                    raise InputError(
+                        "the event model's process did not load its model",
+                        where=self.models.pair.name,
+                        expected="a pair whose event model can be loaded a second time",
+                        hint="+sequential in place of +overlap, or free memory",
+                    )
             else:
                 self._sides[shuffled] = EventWords(self.models).side(Way("thread"))
         return self._sides[shuffled]
@@ -176,14 +182,13 @@ class _Speculating:
         if ground.picture == "cold" or place.scene is not self._scene:
             speculator.forget()
             self._scene = place.scene
+        most, other = ground.most, place.other if self._configuration.shuffled else None
+        speculator.prepare(place.scene, place.question, max_new_tokens=most, events_of=other)
         began_ms = now_ms()
-        answer = speculator.ask(
-            place.scene,
-            place.question,
-            max_new_tokens=ground.most,
-            events_of=place.other if self._configuration.shuffled else None,
-        )
+        answer = speculator.ask(place.scene, place.question, max_new_tokens=most, events_of=other)
         total_ms = now_ms() - began_ms
+        if ground.picture == "cold":
+            speculator.forget()  # its memory is for whoever answers next
         run = _run(self._configuration, place, turn, readings(answer, began_ms, total_ms))
         return run, answer
 
@@ -221,7 +226,7 @@ def _drafter(configuration: Configuration, ground: Ground) -> Drafter:
 
 def _width(configuration: Configuration) -> Width | None:
     if configuration.kind == "seed-procedure":
-        return Fixed(_WINDOW)
+        return Fixed(WINDOW)
     return fixed(configuration)
 
 

@@ -23,9 +23,9 @@ from crossdraft.bench.checks.reference import Noise, noise_of, read_rows
 from crossdraft.bench.divergence import Asked, Watched, first_difference
 from crossdraft.bench.float64 import in_float64, obstacle
 from crossdraft.bench.wallclock.record import Run
+from crossdraft.decoding.event_words import silent
 from crossdraft.decoding.rules import GREEDY
 from crossdraft.decoding.stopping import StopAt
-from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import Fixed
 from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.vlm.picture import placed
@@ -198,7 +198,7 @@ def _stays(target: Target, prompt: Prompt, other: Sequence[int], most: int) -> s
     both answers, and one forward over everything have to agree. None where they do."""
     opened = partial(target.open, prompt)
     stopping = StopAt(target.eos_ids, most)
-    asked = Asked("", prompt, _no_words(), stopping, opened, opened)
+    asked = Asked("", prompt, silent(), stopping, opened, opened)
     watched, blocks = Watched(GREEDY), Watched(GREEDY)
     plain = asked.answered_plainly(target, watched).tokens
     drafts = _Told(other, plain)
@@ -214,13 +214,6 @@ def _stays(target: Target, prompt: Prompt, other: Sequence[int], most: int) -> s
         place = first_difference(plain, whole.argmax(-1).tolist())
         return f"transformers says another token {place}"
     return None
-
-
-def _no_words() -> AnswerStream:
-    """The answer of an event model that takes no part."""
-    stream = AnswerStream()
-    stream.close()
-    return stream
 
 
 class _Told(Drafter):

@@ -5,7 +5,9 @@ it, its words unread. The passes of the target are the same in all three, so
 
     hidden = 1 - (beside - alone) / (before - alone)
 
-is the share of the event model's time that costs the answer nothing, all by one clock.
+is the share of the event model's time that costs the answer nothing, all by one clock. Where the
+event model had not finished when the target had, or failed, that would count what was never done:
+only questions that it answered whole beside the target are used.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ def hidden(by: Mapping[str, Sequence[Run]], seed: int) -> dict[str, Any] | None:
     if not {BASELINE, BEFORE, BESIDE} <= by.keys():
         return None
     alone, before, beside = (_totals(by[name]) for name in (BASELINE, BEFORE, BESIDE))
-    numbers = sorted(alone.keys() & before.keys() & beside.keys())
+    asked = alone.keys() & before.keys() & beside.keys()
+    numbers = sorted(asked & _whole([*by[BEFORE], *by[BESIDE]]))
     if not numbers:
         return None
     rows = np.array([[alone[n], before[n], beside[n]] for n in numbers])
@@ -51,7 +54,20 @@ def hidden(by: Mapping[str, Sequence[Run]], seed: int) -> dict[str, Any] | None:
         "before_ms": float(rows[:, 1].mean()),
         "beside_ms": float(rows[:, 2].mean()),
         "answers": len(numbers),
+        "left_out": len(asked) - len(numbers),
     }
+
+
+def _whole(runs: Sequence[Run]) -> set[int]:
+    """Questions to which the event model gave as many tokens every time, and never failed."""
+    words: dict[int, set[int]] = {}
+    failed = set()
+    for run in runs:
+        if run.part == "test":
+            words.setdefault(run.number, set()).add(run.event_words)
+            if run.warnings:
+                failed.add(run.number)
+    return {number for number, counts in words.items() if len(counts) == 1} - failed
 
 
 def _totals(runs: Sequence[Run]) -> dict[int, float]:

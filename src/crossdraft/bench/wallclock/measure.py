@@ -1,7 +1,7 @@
 """Asks every configuration every question, in alternation, and writes a line for each answer.
 
 A round begins with fresh drafters and goes through all questions; within a question the
-configurations take turns in an order that changes. Killed and called again, it goes on with the
+configurations take turns in an order that is drawn. Killed and called again, it goes on with the
 next question; drafters are told the answers that were given before.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -112,10 +113,12 @@ class _Hall:
         self._answering: dict[tuple[str, str], Answering] = {}
 
     def ask(self, place: Place, turn: int, number: int, known: Mapping[str, Run]) -> list[Run]:
-        """Every configuration that has not answered yet, who goes first changing."""
+        """Every configuration that has not answered yet, in an order drawn for the question."""
         new = []
-        shift = (number + turn) % len(self._configurations)
-        for one in (*self._configurations[shift:], *self._configurations[:shift]):
+        order = list(self._configurations)
+        # Drawn, so that nobody always comes behind the same one.
+        random.Random(f"{turn} {number}").shuffle(order)
+        for one in order:
             who = self.who(one, place.part)
             if one.name in known:
                 who.learn(place.question, known[one.name].tokens)

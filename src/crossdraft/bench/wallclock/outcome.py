@@ -18,8 +18,9 @@ from crossdraft.bench.wallclock.plan import Plan, WallclockConfig, reads_words
 from crossdraft.bench.wallclock.predict import Key, Known, predicted
 from crossdraft.bench.wallclock.record import Run
 from crossdraft.bench.wallclock.summary import Equality, Facts, summarise
-from crossdraft.decoding.event_words import EventWords
+from crossdraft.decoding.event_words import EventWords, silent
 from crossdraft.decoding.overlap import Way
+from crossdraft.decoding.stream import AnswerStream
 from crossdraft.scenes.scene import warnings_about
 from crossdraft.vlm.cost_curve import CostCurves
 
@@ -103,17 +104,19 @@ def _known(plan: Plan, ground: Ground, runs: Sequence[Run], sink: ProgressSink) 
     words = EventWords(ground.models)
     every = (*plan.test, *plan.validation)
 
-    def said(place: Place, scene: Any) -> tuple[int, ...]:
-        stream, _ = words.begin(Way("sequential"), scene, place.question, ground.most, 0.0)
-        return stream.snapshot().tokens
+    def said(place: Place, scene: Any) -> AnswerStream:
+        return words.begin(Way("sequential"), scene, place.question, ground.most, 0.0)[0]
 
     known: dict[Key, Known] = {}
     for place in track(every, "the event model's words", len(every), sink):
+        mine = said(place, place.scene) if needs else silent()
+        other = said(place, place.other) if shuffles else silent()
         known[place.part, place.number] = Known(
             place.question,
             answers[place.part, place.number],
-            said(place, place.scene) if needs else (),
-            said(place, place.other) if shuffles else (),
+            mine.snapshot().tokens,
+            other.snapshot().tokens,
+            len(mine.own),
         )
     words.close()
     return known
@@ -175,7 +178,8 @@ def _equality(
 
 def _best(rows: Sequence[Mapping[str, Any]], plan: Plan) -> Configuration | None:
     """The configuration of ours with the largest speed-up."""
-    ours = {one.name: one for one in plan.configurations if one.kind == "speculative"}
+    drafting = (one for one in plan.configurations if one.kind == "speculative")
+    ours = {one.name: one for one in drafting if not one.shuffled}
     sped = [
         (row["speedup"]["value"], row["name"])
         for row in rows

@@ -31,6 +31,10 @@ def placed(config: WallclockConfig) -> Iterator[tuple[int, ...] | None]:
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     theirs: tuple[int, ...] | None = None
     if config.cores == "apart":
+        if (config.threads or 1) > 1:
+            raise InputError(
+                f"{config.threads} threads on one core", where="--threads", expected="1, or none"
+            )
         if before is None or len(before) < 2:
             raise InputError(
                 "one core", where="--cores apart", expected="two cores, and a system that pins"

@@ -1,4 +1,4 @@
-"""What the cost model of `crossdraft estimate` says of each configuration, before it is measured.
+"""What the cost model of `crossdraft estimate` says of each configuration's time.
 
 Its times are calibrated on validation drives, which no reported number is made of. What is drafted
 and accepted is replayed on the test answers with drafters in the state of a round's beginning, by
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crossdraft.base.tree import DraftTree, Verification
-from crossdraft.bench.wallclock.answering import Ground, fixed
+from crossdraft.bench.wallclock.answering import WINDOW, Ground, fixed
 from crossdraft.bench.wallclock.configuration import Configuration
 from crossdraft.bench.wallclock.record import Run
 from crossdraft.decoding.arrival import StageTimes
@@ -37,12 +37,14 @@ class Known:
         answer: the target's tokens.
         words: the event model's, in the target's tokens; of another scene for a shuffled drafter.
         shuffled: those.
+        own: tokens of the event model's answer, in its own tokens.
     """
 
     question: str
     answer: tuple[int, ...]
     words: tuple[int, ...] = ()
     shuffled: tuple[int, ...] = ()
+    own: int = 0
 
 
 def predicted(
@@ -82,7 +84,7 @@ def _by_token(
     steps = sum(len(run.tokens) - 1 for run in validation)
     token = sum(run.total_ms - run.first_ms for run in validation) / max(1, steps)
     own = configuration.kind == "drafter-only"
-    lengths = [len(one.words if own else one.answer) for one in test]
+    lengths = [one.own if own else len(one.answer) for one in test]
     return first + token * (statistics.mean(lengths) - 1)
 
 
@@ -165,7 +167,7 @@ def _entered(one: Configuration, ground: Ground) -> tuple[Drafter, Width]:
     if one.kind == "plain":
         return NoDrafter(), Fixed(Budget(0, 0, 0))
     if one.kind == "seed-procedure":
-        return ground.stable(one.drafter).bare(), Fixed(Budget.chain(256))
+        return ground.stable(one.drafter).bare(), Fixed(WINDOW)
     drafter = ground.stable(one.drafter).fresh()
     return drafter, fixed(one) or Auto(ground.cost)
 

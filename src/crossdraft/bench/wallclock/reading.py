@@ -22,9 +22,10 @@ def readings(answer: Generation, began_ms: float, total_ms: float) -> dict[str, 
 
     Args:
         began_ms: moment of `now_ms` before the question was asked.
-        total_ms: from there until the last token.
+        total_ms: from there until the answer was handed over.
     """
     ahead_ms, event = answer.spans.origin_ms - began_ms, answer.drafter_spans
+    words_ms = [ahead_ms + ms for ms in answer.drafter_arrival_ms]
     return {
         "tokens": answer.tokens,
         "arrival_ms": tuple(ahead_ms + ms for ms in answer.arrival_ms),
@@ -34,9 +35,10 @@ def readings(answer: Generation, began_ms: float, total_ms: float) -> dict[str, 
         ),
         "stages_ms": _stages(answer, total_ms),
         "event_model_ms": None if event is None else busy_ms(event),
-        "event_first_ms": next(iter(answer.drafter_arrival_ms), None),
+        "event_first_ms": next(iter(words_ms), None),
         "event_token_ms": _between(answer.drafter_arrival_ms),
         "event_tokens": _there(answer),
+        "event_words": len(answer.drafter_arrival_ms),
         "last_prefill_ms": _prefill(answer).duration_ms,
         "mode": None if event is None else answer.overlap,
         "warnings": answer.warnings,

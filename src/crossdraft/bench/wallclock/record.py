@@ -37,15 +37,18 @@ class Run:
         tokens: of the answer.
         arrival_ms: [tokens] when each was there, from the moment before the first sensor file was
             opened.
-        total_ms: until the last token.
+        total_ms: until the answer is handed over, what drafters learn of it and its text included;
+            of transformers until the last token.
         forwards: of the target, the prefill first; empty where they are not known.
         stages_ms: time on the way to the answer by stage: `sensor`, `pixels` (or `render`),
             `vision`, `prefill`, `decode` (plain steps), `verify`, `draft`, `commit`, `event model`
             (where the answer waited for it), `other`. Their sum is `total_ms`.
-        event_model_ms: how long the event model worked, wherever; None where it took no part.
+        event_model_ms: how long the event model worked until the answer ended, wherever; None where
+            it took no part.
         event_first_ms, event_token_ms: when its first token was there, and the mean time from one
             to the next; None where there was none.
         event_tokens: tokens of it that were there when the last pass of the prefill started.
+        event_words: all of its tokens that came until the answer ended.
         last_prefill_ms: length of the prefill's last pass, on whose tail drafts ride; None where
             it is not known.
         mode: how the event model ran: `sequential`, `thread`, `process`; None where it took no
@@ -69,6 +72,7 @@ class Run:
     event_first_ms: float | None = None
     event_token_ms: float | None = None
     event_tokens: int = 0
+    event_words: int = 0
     last_prefill_ms: float | None = None
     mode: str | None = None
     warnings: tuple[str, ...] = ()

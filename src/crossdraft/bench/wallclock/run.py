@@ -9,9 +9,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import torch
+
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import parse_json, read_text, write_json
 from crossdraft.base.progress import ProgressSink, silent
+from crossdraft.base.result import machine, package_versions
 from crossdraft.bench.wallclock.answering import Ground
 from crossdraft.bench.wallclock.measure import LINES, Lines, measure
 from crossdraft.bench.wallclock.outcome import Outcome, outcome
@@ -62,7 +65,9 @@ def _claim(config: WallclockConfig, folder: Path) -> None:
     Raises:
         InputError: it holds another benchmark.
     """
-    plan = {**config.to_json(), "scenes_fingerprint": _fingerprint(config)}
+    threads = torch.get_num_threads()
+    here = {"machine": machine(), "packages": package_versions(), "threads": threads}
+    plan = {**config.to_json(), "scenes_fingerprint": _fingerprint(config), "here": here}
     path = folder / PLAN
     if not path.exists():
         write_json(path, plan)

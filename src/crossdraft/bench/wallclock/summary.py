@@ -98,9 +98,10 @@ def summarise(
         runs: of all configurations and rounds; those of the validation part are left aside.
         about: by name of the configuration.
         cost: T(n)/T(1) of the target.
-        step_ms: median plain step, T(1).
+        step_ms: a plain step, T(1): all decoding of the baseline over its tokens.
         baseline: configuration that speed-ups are over.
-        predictions: `total_ms` and `speedup` of configurations, said before the test.
+        predictions: `total_ms` and `speedup` of configurations, from the test's tokens and none of
+            its times.
         k: the later token whose arrival is compared.
         resamples, seed: of the bootstrap.
 
