@@ -124,7 +124,6 @@ def test_words_and_stages_are_those_of_the_same_model_here(
     scene = MadeScene()
     said = own_words(models.drafter, scene, 12)
     assert words_of(side, scene, 12) == (said, None)
-    assert side.vocabulary == models.drafter.decoder.vocabulary
     side.forget()
     stream, own = begun(side, scene, 12)
     until(lambda: stream.snapshot().closed)

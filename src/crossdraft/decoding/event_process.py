@@ -72,10 +72,7 @@ class Forget:
 
 @dataclass(frozen=True)
 class Ready:
-    """The model is loaded; `vocabulary` ids, `device` it is on."""
-
-    vocabulary: int
-    device: str
+    """The model is loaded."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,7 @@ def serve(pipe: Connection) -> None:
     except Exception as error:  # whatever it is, the parent has to know
         pipe.send(Unable(told(error)))
         return
-    pipe.send(Ready(model.decoder.vocabulary, str(model.device)))
+    pipe.send(Ready())
     while True:
         message = inbox.next()
         if isinstance(message, Forget):

@@ -62,7 +62,7 @@ class InProcess:
         self._start = Start(pair, threads, None if cores is None else tuple(cores))
         self._patience_ms = patience_ms
         self._child: Child | None = None
-        self._ready: Ready | None = None
+        self._ready = False
         self._unable: str | None = None
         self._how = "not started"
         self._given: dict[int, Given] = {}
@@ -98,15 +98,10 @@ class InProcess:
     def wait_until_ready(self, limit_ms: float = _LOADING_MS) -> bool:
         """Wait for the model to be loaded, as a benchmark does; whether it is."""
         began_ms = now_ms()
-        while self._child is not None and self._ready is None and now_ms() - began_ms < limit_ms:
+        while self._child is not None and not self._ready and now_ms() - began_ms < limit_ms:
             self._child.pipe.poll(0.05)
             self.look()
-        return self._ready is not None
-
-    @property
-    def vocabulary(self) -> int | None:
-        """Ids of the event model; None while it is not loaded."""
-        return None if self._ready is None else self._ready.vocabulary
+        return self._ready
 
     def look(self) -> None:
         """Take what has come. Never waits."""
@@ -119,7 +114,7 @@ class InProcess:
     def _take(self, message: Any) -> None:
         self._heard_ms = now_ms()
         if isinstance(message, Ready):
-            self._ready = message
+            self._ready = True
             return
         if isinstance(message, Unable):
             self._unable = message.error
@@ -150,7 +145,7 @@ class InProcess:
             pickled = pickle.dumps(scene)
         except Exception as error:  # whatever a scene is made of
             return f"the scene cannot be sent to another process ({type(error).__name__})"
-        if len(pickled) > _SMALL and (self._ready is None or len(self._given) > 1):
+        if len(pickled) > _SMALL and (not self._ready or len(self._given) > 1):
             return "the scene is large, and its process is not there to take it yet"
         self._forgetful = False
         if not self._send(Ask(self._number, pickled, question, most, origin_ms)):
@@ -186,13 +181,13 @@ class InProcess:
         if not self._ended_ms:
             return
         since_ms = max(self._heard_ms, min(self._ended_ms.values()))
-        patience_ms = _LOADING_MS if self._ready is None else self._patience_ms
+        patience_ms = _LOADING_MS if not self._ready else self._patience_ms
         if now_ms() - since_ms > patience_ms:
             self._died()
 
     def _died(self) -> None:
         """The process is gone, or has to go: its answers end here."""
-        child, self._child, self._ready = self._child, None, None
+        child, self._child, self._ready = self._child, None, False
         why = self._unable
         if child is not None:
             self._how = child.end()

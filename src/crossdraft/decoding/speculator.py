@@ -231,11 +231,6 @@ class Speculator:
             warnings=() if own.warning is None else (own.warning,),
         )
 
-    def learn(self, question: str | Sequence[int], answer: Sequence[int]) -> None:
-        """Know an answer that the target has given elsewhere, as if it had been given here."""
-        self.drafter.begin(Context(_as_text(question), silent(), self._cost))
-        self.drafter.finish(tuple(answer))
-
     def forget(self) -> None:
         """Forget the scene that was read last."""
         self._picture.forget()
