@@ -119,10 +119,13 @@ def wallclock(
     )
     place = RunFolder.planned("wallclock") if out is None else out
     refuse_taken(place)
-    if out is None:
-        print(f"interrupted, it goes on with --out {place}", file=sys.stderr)
     with resumable(), progress_bar() as sink:
-        outcome = run(asked, place, sink, lambda text: print(f"costs: {text}", file=sys.stderr))
+        try:
+            outcome = run(asked, place, sink, lambda text: print(f"costs: {text}", file=sys.stderr))
+        except KeyboardInterrupt:
+            if out is None and place.exists():
+                print(f"\nits folder: add --out {place}", file=sys.stderr)
+            raise
     resolved = asked.to_json()
     result = Result("bench wallclock", outcome.payload, resolved, (), outcome.warnings).to_json()
     folder = RunFolder.create("wallclock", place)
