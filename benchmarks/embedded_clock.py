@@ -18,6 +18,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from measuring import refuse_below_one, spread
+
 from crossdraft.base.clock import Spans, now_ms
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import output_path, write_json
@@ -154,12 +156,7 @@ def ratios(found: Sequence[dict[Role, Asked]], files: bool) -> dict[str, Any]:
         values["drafter_over_target_first_token_from_files"] = [
             (d.load_ms + d.first_token_ms) / (t.load_ms + t.first_token_ms) for t, d in pairs
         ]
-    return {name: _spread(list_of) for name, list_of in values.items()}
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    low, median, high = statistics.quantiles(values * (1 + (len(values) == 1)), method="inclusive")
-    return {"median": median, "low": low, "high": high}
+    return {name: spread(list_of) for name, list_of in values.items()}
 
 
 def _model(models: PairModels, role: Role) -> Target:
@@ -264,11 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        for name in ("limit", "questions", "tokens", "rounds"):
-            if getattr(arguments, name) < 1:
-                raise InputError(
-                    f"{getattr(arguments, name)}", where=f"--{name}", expected="1 or more"
-                )
+        refuse_below_one(arguments, ("limit", "questions", "tokens", "rounds"))
         out = None if arguments.json is None else output_path(arguments.json)
         result = clocked(
             ModelPair.find(arguments.pair),

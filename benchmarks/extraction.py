@@ -31,6 +31,7 @@ from typing import Any
 
 import torch
 from gpu_7b_models import SIZES, drafter_of, event_prompt, target_of, video_prompt
+from measuring import refuse_below_one
 from torch import Tensor
 
 from crossdraft.base.clock import now_ms
@@ -247,10 +248,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        for name in ("clips", "per_question_clips", "questions", "tokens", "rounds"):
-            if (value := getattr(arguments, name)) < 1:
-                option = f"--{name.replace('_', '-')}"
-                raise InputError(f"{value}", where=option, expected="1 or more")
+        counted = ("clips", "per_question_clips", "questions", "tokens", "rounds")
+        refuse_below_one(arguments, counted)
         if (arguments.scenes is None) == (arguments.size is None):
             raise InputError("no work to do", expected="either --scenes or --size")
         out = None if arguments.json is None else output_path(arguments.json)

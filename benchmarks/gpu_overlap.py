@@ -15,12 +15,13 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import torch
 from gpu_7b_models import SIZES
 from gpu_overlap_kit import ALONE, BEFORE, BESIDE, PLAIN, WAYS, Kit, Took, Way, answers_of, kit_of
+from measuring import refuse_below_one, spread
 
 from crossdraft.base.device import find_device
 from crossdraft.base.errors import InputError
@@ -78,9 +79,9 @@ def summary(found: Sequence[dict[Way, Took]]) -> dict[str, Any]:
         "ways": {
             str(way): {
                 "total_ms": median(one[way].total_ms for one in found),
-                "speedup": _spread([one[PLAIN].total_ms / one[way].total_ms for one in found]),
+                "speedup": spread([one[PLAIN].total_ms / one[way].total_ms for one in found]),
                 "tau": _tau([one[way].answer for one in found]),
-                "overhead": _spread(
+                "overhead": spread(
                     [one[way].own_ms / ms for one, ms in zip(found, steps_ms, strict=True)]
                 ),
             }
@@ -88,7 +89,7 @@ def summary(found: Sequence[dict[Way, Took]]) -> dict[str, Any]:
         },
         "step_ms": median(steps_ms),
         "event_ms": median(one[BEFORE].total_ms - one[ALONE].total_ms for one in found),
-        "hidden": _spread(
+        "hidden": spread(
             [
                 1 - (one[BESIDE].total_ms - one[ALONE].total_ms)
                 / (one[BEFORE].total_ms - one[ALONE].total_ms)
@@ -101,11 +102,6 @@ def summary(found: Sequence[dict[Way, Took]]) -> dict[str, Any]:
 def _tau(answers: Sequence[Generation]) -> float:
     """Tokens per forward of the target over all answers."""
     return sum(len(one.tokens) for one in answers) / sum(len(one.passes) for one in answers)
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    low, middle, high = quantiles(values * (1 + (len(values) == 1)), method="inclusive")
-    return {"median": middle, "low": low, "high": high}
 
 
 def measured(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -173,10 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        for name in ("clips", "nodes", "depth", "event_tokens"):
-            if (value := getattr(arguments, name)) < 1:
-                option = "--" + name.replace("_", "-")
-                raise InputError(f"{value}", where=option, expected="1 or more")
+        refuse_below_one(arguments, ("clips", "nodes", "depth", "event_tokens"))
         out = None if arguments.json is None else output_path(arguments.json)
         result = measured(arguments)
         if out is not None:

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from embedded_clock import MADE, chosen_scenes, in_memory
+from measuring import refuse_below_one, spread
 
 from crossdraft.base.acceptance import best_first_shape
 from crossdraft.base.clock import now_ms
@@ -177,8 +178,8 @@ def summary(found: Sequence[Round], shape: str, tail: int) -> dict[str, Any]:
             "plain": median(one.plain_ms[tail] - one.ask_ms for one in found),
             "verify": median(one.verify_ms[key] for one in found),
         },
-        "over_plain": _spread([one.tail_ms[key] / one.plain_ms[tail] for one in found]),
-        "saved": _spread(
+        "over_plain": spread([one.tail_ms[key] / one.plain_ms[tail] for one in found]),
+        "saved": spread(
             [1 - (one.tail_ms[key] - one.ask_ms) / one.verify_ms[key] for one in found]
         ),
     }
@@ -194,11 +195,6 @@ def checks(rows: Sequence[dict[str, Any]]) -> dict[str, bool]:
         for limit, least in AT_LEAST.items():
             reached[f"{limit}, {name}"] = row[limit]["median"] >= least
     return reached
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    low, middle, high = quantiles(values * (1 + (len(values) == 1)), method="inclusive")
-    return {"median": middle, "low": low, "high": high}
 
 
 def measured(
@@ -273,11 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        for name in ("limit", "questions", "rounds", "tails", "threads"):
-            value = getattr(arguments, name)
-            least = min(value) if isinstance(value, list) else value
-            if least is not None and least < 1:
-                raise InputError(f"{least}", where=f"--{name}", expected="1 or more")
+        refuse_below_one(arguments, ("limit", "questions", "rounds", "tails", "threads"))
         if arguments.threads is not None:
             torch.set_num_threads(arguments.threads)
         out = None if arguments.json is None else output_path(arguments.json)

@@ -33,6 +33,12 @@ def extraction_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else this machine does, what it measures is kept, as on a quiet one."""
+    monkeypatch.setattr("crossdraft.vlm.cost_curve.CostCurves.noisy", 0)
+
+
+@pytest.fixture
 def real_answers() -> Path:
     """The recorded answers of the seed study, where they are."""
     path = Path(__file__).parents[2] / "shared" / "real" / "extraction_1s.json.gz"

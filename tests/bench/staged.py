@@ -1,7 +1,9 @@
-"""Measured stages that nobody has measured, for what is done with them."""
+"""Measured stages that nobody has measured, for what is done with them; a clock for real ones."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,23 @@ FACTS: Any = {
     }
     for role, frames in (("target", 8), ("drafter", 5))
 }  # fmt: skip
+
+
+class Ticking:
+    """A clock that goes on by 1 ms whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self.at_ms = 0.0
+
+    def now_ms(self) -> float:
+        self.at_ms += 1
+        return self.at_ms
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        yield
+
+    waiting = beside
 
 
 def staged(*stages_ms: float, tokens: tuple[int, ...], last_pass_ms: float = 0.0) -> Staged:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from crossdraft.bench.stages_seed import seed_file
 from crossdraft.evaluation.stage_file import read_stage_file
 from crossdraft.scenes.scene import SIMULATED
 from crossdraft.vlm.pair_models import PairModels
-from tests.bench.staged import FACTS, clip, on_gpu
+from tests.bench.staged import FACTS, Ticking, clip, on_gpu
 from tests.pairs.extract.ground import Ground, prepare
 
 QUESTION = "What is ahead?"
@@ -35,23 +33,6 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
 def config(ground: Ground, **changes: Any) -> StagesConfig:
     given: dict[str, Any] = {"clips": 2, "max_new_tokens": 4, "warmup": 1}
     return StagesConfig(ground.pair, (ground.world,), QUESTION, **{**given, **changes})
-
-
-class Ticking:
-    """A clock that goes on by 1 ms whenever somebody looks."""
-
-    def __init__(self) -> None:
-        self.at_ms = 0.0
-
-    def now_ms(self) -> float:
-        self.at_ms += 1
-        return self.at_ms
-
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        yield
-
-    waiting = beside
 
 
 @pytest.mark.parametrize("role", ["drafter", "target"])

@@ -39,6 +39,7 @@ def asked(folder: Path, **changes: Any) -> VerifyCostConfig:
     return VerifyCostConfig(**{**options, **changes})
 
 
+@pytest.mark.usefixtures("quiet_machine")
 def test_result_is_a_cost_curve_with_advice(folder: Path) -> None:
     outcome = run(asked(folder))
     path = folder / "result.json"
@@ -53,6 +54,7 @@ def test_result_is_a_cost_curve_with_advice(folder: Path) -> None:
     assert outcome.payload["notes"] == []
 
 
+@pytest.mark.usefixtures("quiet_machine")
 def test_second_run_is_taken_from_what_is_kept(folder: Path) -> None:
     first = run(asked(folder))
     second = run(asked(folder))

@@ -21,6 +21,7 @@ from crossdraft.decoding.stopping import StopAt
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import Fixed
 from crossdraft.drafters.base import Budget, Context, Drafter
+from crossdraft.drafters.none import NoDrafter
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.target import Target
 from tests.benchmarks import benchmark
@@ -95,6 +96,32 @@ def test_a_run_measures_every_way(
     assert found["ways"]["none, event model none"]["speedup"]["median"] == 1
     assert found["warnings"] == [overlap.NOT_ON_A_GPU] and found["checks"] == {}
     assert overlap.NOT_ON_A_GPU in capsys.readouterr().out
+
+
+def test_ways_take_turns_and_no_drafter_has_heard_what_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[Any, int]] = []
+    heard: list[tuple[int, ...]] = []
+
+    class Noting(NoDrafter):
+        def finish(self, answer: Sequence[int]) -> None:
+            heard.append(tuple(answer))
+
+    class Told:
+        def run(self, way: Any, drafter: Any, answer: Sequence[int]) -> tuple[Any, int]:
+            assert isinstance(drafter, Noting) == way.suffix
+            asked.append((way, answer[0]))
+            return asked[-1]
+
+    monkeypatch.setattr(overlap, "SuffixDrafter", Noting)
+    found = overlap.in_turn(Told(), [(number,) for number in range(6)], 2)
+    assert {answer for (answer,) in heard} == {0, 1, 2}
+    count = len(kit.WAYS)
+    turns = [asked[at : at + count] for at in range(0, len(asked), count)]
+    assert [turn[0] for turn in turns] == [(kit.WAYS[n], 3 + n) for n in range(3)], "in turn"
+    assert all({way for way, _ in turn} == set(kit.WAYS) for turn in turns)
+    assert [one[kit.PLAIN][1] for one in found] == [4, 5], "the first warms up"
 
 
 def test_ids_of_larger_models_are_folded(pairs: Path, tiny: Any) -> None:

@@ -80,6 +80,8 @@ def test_a_round_runs_every_pass_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked.clear()
     for number in range(2):
         found = place.round(random.Random(number))
+    half = len(asked) // 2
+    assert asked[:half] != asked[half:], "every round has an order of its own"
     assert sorted(asked) == sorted(
         2 * [
             (8, 0, True), (12, 0, True), (17, 0, True),
@@ -90,6 +92,21 @@ def test_a_round_runs_every_pass_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(found.tail_ms) == set(found.verify_ms) == {
         (shape, count) for shape in ("chain", "tree") for count in (4, 9)
     }  # fmt: skip
+
+
+def test_places_take_turns_behind_a_round_that_warms_up() -> None:
+    called: list[int] = []
+
+    class Told:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def round(self, _: random.Random) -> int:
+            called.append(self.number)
+            return len(called)
+
+    assert tail.in_turn([Told(n) for n in range(3)], 4) == [4, 5, 6, 7]
+    assert called == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_ratios_are_formed_within_a_round() -> None:

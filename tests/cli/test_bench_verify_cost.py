@@ -69,9 +69,8 @@ def test_json_alone_and_its_folder_price_an_estimate(folder: Path) -> None:
     assert json.loads(estimate.stdout)["estimates"]
 
 
+@pytest.mark.usefixtures("quiet_machine")
 def test_second_call_takes_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Whatever else this machine is doing: what a busy one has measured is not kept.
-    monkeypatch.setattr("crossdraft.vlm.cost_curve.CostCurves.noisy", 0)
     first = called(*QUICK, "--out", "one")
     assert first.exit_code == 0 and "kept in" not in first.stdout.replace("\n", " ")
     with monkeypatch.context() as patched:

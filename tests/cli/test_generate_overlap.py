@@ -34,10 +34,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-CALL = (
+ASKED = (
     *("generate", "--pair", "tiny.yaml", "--scene", "drive.npz,drive.mp4", "-q", QUESTION),
-    *("--max-new-tokens", "12", "--gamma", "4", "--set", "target.dtype=float64"),
+    *("--max-new-tokens", "12", "--set", "target.dtype=float64"),
 )
+CALL = (*ASKED, "--gamma", "4")
 WORDS = ("--drafter", "drafter-text")
 
 
@@ -81,6 +82,7 @@ def test_the_record_says_how_and_the_timeline_has_both_models(
     assert {"target", "drafter"} <= tracks
 
 
+@pytest.mark.usefixtures("quiet_machine")
 def test_auto_says_that_it_measures_and_keeps_what_it_found(
     place: Path, plain: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,9 +128,12 @@ def test_wrong_calls_say_what_is_wrong(place: Path, arguments: tuple[str, ...], 
     done = here(*CALL, *arguments, cwd=place)
     assert done.returncode == 2
     assert found in done.stderr
-    alone = here(*CALL[:9], "--answer-with", "target", "--overlap", "thread", cwd=place)
-    assert alone.returncode == 2
-    assert "--overlap beside --answer-with target" in alone.stderr
+
+
+def test_a_model_by_itself_overlaps_with_nobody(place: Path) -> None:
+    done = here(*ASKED, "--answer-with", "target", "--overlap", "thread", cwd=place)
+    assert done.returncode == 2
+    assert "--overlap beside --answer-with target" in done.stderr
 
 
 def test_what_is_not_said_is_auto() -> None:

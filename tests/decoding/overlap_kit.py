@@ -33,6 +33,13 @@ def float64_pair(folder: Path) -> ModelPair:
     )
 
 
+class Loaded:
+    """Models that were loaded elsewhere."""
+
+    def __init__(self, target: Any, drafter: Any) -> None:
+        self.target, self.drafter = target, drafter
+
+
 class Planted(MadeScene):
     """A scene whose events end badly, in any process but this one if it says so."""
 

@@ -20,6 +20,7 @@ from crossdraft.vlm.pair_models import PairModels
 from crossdraft.vlm.target import Target
 from tests.bench.tiny_pair import QUESTION
 from tests.decoding.overlap_kit import (
+    Loaded,
     Patient,
     Planted,
     begun,
@@ -203,15 +204,8 @@ def test_words_come_from_whoever_was_given_and_unwanted_ways_are_ended(
     words.keep(Way("thread"))
     assert words.side(Way("sequential")) is not other
     assert words.side(Way("thread")) is side
-    alone = EventWords(_Loaded(models))
+    alone = EventWords(Loaded(models.target, models.drafter))
     with pytest.raises(InputError, match="a process of its own"):
         alone.side(Way("process"))
     stream, own = words.begin(Way("none"), MadeScene(), QUESTION, 5, 0.0)
     assert (stream.snapshot().closed, stream.own, own) == (True, (), None)
-
-
-class _Loaded:
-    """Models that were loaded elsewhere."""
-
-    def __init__(self, models: PairModels) -> None:
-        self.target, self.drafter = models.target, models.drafter

@@ -31,7 +31,7 @@ from crossdraft.drafters.drafter_text import DrafterText
 from crossdraft.drafters.suffix import SuffixDrafter
 from crossdraft.vlm.pair_models import PairModels
 from tests.bench.tiny_pair import QUESTION
-from tests.decoding.overlap_kit import float64_pair
+from tests.decoding.overlap_kit import Loaded, float64_pair
 from tests.decoding.test_speculator import Listener
 
 NONE, TURN, THREAD, UNTIL = Way("none"), Way("sequential"), Way("thread"), Way("thread", False)
@@ -157,13 +157,6 @@ def test_ways_take_turns_and_the_first_round_does_not_count(
     rounds = [order[i : i + len(ways)] for i in range(0, len(order), len(ways))]
     assert all(set(one) == set(ways) for one in rounds)
     assert [one[0] for one in rounds] == [ways[turn % len(ways)] for turn in range(4)]
-
-
-class Loaded:
-    """Models that were loaded elsewhere."""
-
-    def __init__(self, target: Any, drafter: Any) -> None:
-        self.target, self.drafter = target, drafter
 
 
 class On:

@@ -41,7 +41,6 @@ from tests.decoding.overlap_kit import (
 from tests.decoding.test_speculator import Listener
 
 TREE = Budget.tree(8, 4)
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -289,13 +288,12 @@ def test_an_end_is_an_end_and_a_question_behind_it_a_new_beginning(pair: ModelPa
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_it_ends_with_its_parent_without_a_word(pair: ModelPair, tmp_path: Path, end: int) -> None:
     """In the middle of loading, too; Ctrl-C reaches the parent's group alone."""
-    (tmp_path / "pair.yaml").write_text(Path(pair_file(pair)).read_text())
     program = f"""
         import sys, time
         from crossdraft.decoding.overlap_process import InProcess
         from crossdraft.vlm.pair import ModelPair
 
-        side = InProcess(ModelPair.find({str(tmp_path / "pair.yaml")!r}, ()))
+        side = InProcess(ModelPair.find({pair_file(pair)!r}, ()))
         print(side._child.process.pid, flush=True)
         try:
             time.sleep(60)

@@ -23,7 +23,7 @@ from crossdraft.drafters.none import NoDrafter
 from crossdraft.vlm.paced import Pace, PacedTarget
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.target import Target
-from tests.decoding.overlap_kit import Knows
+from tests.decoding.overlap_kit import Knows, Loaded
 from tests.vlm.models import llama
 
 PROMPT = Prompt((1, 7, 8, 9, 10), 2)
@@ -61,13 +61,6 @@ class _Breaking:
         if not self._left:
             raise RuntimeError("out of memory")
         return self._session.extend(*arguments)
-
-
-class Models:
-    """Two paced models."""
-
-    def __init__(self, target: Any, drafter: Any) -> None:
-        self.target, self.drafter = target, drafter
 
 
 @cache
@@ -116,7 +109,7 @@ def answered(
         side = {"thread": InThread, "sequential": InTurn}.get(way.mode)
         chosen = NoDrafter() if words is None else Knows(words)
         speculator = Speculator(
-            cast(Any, Models(target, events)),
+            cast(Any, Loaded(target, events)),
             chosen,
             width=Budget.chain(nodes),
             overlap=None if side is None else side(lambda: events),

@@ -154,6 +154,7 @@ def test_sampling_does_not_depend_on_drafts_and_lossy_rules_say_so() -> None:
     assert lossy.to_json()["lossy"] is True
 
 
+@pytest.mark.usefixtures("quiet_machine")
 def test_without_a_width_the_measured_costs_decide(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_stages_keep_their_order() -> None:
 
 
 def test_report_is_the_same_twice_and_names_its_figures(tmp_path: Path) -> None:
-    result = result_of(example=example(), notes=["a note"])
+    result = result_of(example=example())
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         written = write_report(result, tmp_path / name)
@@ -140,7 +141,7 @@ def test_report_is_the_same_twice_and_names_its_figures(tmp_path: Path) -> None:
     for path in written:
         assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()
     page = written[0].read_text()
-    for said in (*(f"({name})" for name in (*FIGURES, TIMELINE)), "- a warning", "- a note",
+    for said in (*(f"({name})" for name in (*FIGURES, TIMELINE)), "- a warning",
                  "## Provenance", "## Answers that differ"):  # fmt: skip
         assert said in page
     with Image.open(tmp_path / "one" / TIMELINE) as picture:
@@ -176,8 +177,9 @@ def test_text_is_whole_and_wrapped() -> None:
     words = random.Random(3).choices([" road", " a", ",", "\n", " " + "x" * 100, ""], k=80)
     placed = _placed([token(word) for word in words])
     assert all(column + len(text) <= COLUMNS for _, column, text, _ in placed)
-    ends = [(row, column) for row, column, _, _ in placed]
-    assert ends == sorted(ends), "no piece lies on another"
+    for (row, column, text, _), (next_row, next_column, _, _) in pairwise(placed):
+        behind = (next_row, next_column) in ((row, column + len(text)), (row + 1, 0))
+        assert behind, "no piece lies on another"
     said = "".join(text for _, _, text, _ in placed).replace(" ", "")
     assert said == "".join(word or "·" for word in words).replace("\n", "↵").replace(" ", "")
 

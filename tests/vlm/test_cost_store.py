@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,6 +55,17 @@ def test_second_call_runs_nothing(target: Any, folder: Path) -> None:
     assert passes == 0
     assert measured(target, **ASKED) == first
     assert len(notes) == 1 and first.date in notes[0] and str(folder) in notes[0]
+
+
+def test_what_a_busy_machine_measured_is_not_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = count()
+    target = cast(Any, MadeTarget(monkeypatch, lambda *_: 10.0 * (1 + next(number) % 7)))
+    for _ in range(2):
+        passes, notes = ran(target)
+        assert passes > 0 and len(notes) == 1 and "busy" in notes[0]
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(

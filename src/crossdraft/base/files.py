@@ -150,6 +150,18 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def append_text(target: Path, text: str) -> None:
+    """Append UTF-8 text, a record of a log or several; it is on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with target.open("a", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def read_bytes(path: Path) -> bytes:
     """Read a file, unpacking gzip by its first bytes (never by its name).
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossdraft.bench.stages_clip import Memory, Staged, StagedClip
-from crossdraft.bench.stages_group import Failure
+from crossdraft.bench.stages_group import NAMES, Failure
 from crossdraft.evaluation.stage_file import mean_std
 from crossdraft.vlm.model_spec import Role
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from crossdraft.bench.stages import StagesConfig
 
 _MB = 2**20
-#: The layout's names of the two models, and those of their errors.
-_SIDES: tuple[tuple[Role, str], ...] = (("drafter", "eventgpt"), ("target", "videollava"))
-
 Facts = Mapping[Role, Mapping[str, Any]]
 
 
@@ -39,7 +36,7 @@ def seed_file(
     """
     now = datetime.now()
     results = [_result(clip, facts) for clip in clips]
-    formats = {facts[role]["dtype"] for role, _ in _SIDES}
+    formats = {facts[role]["dtype"] for role in NAMES}
     return {
         "timestamp": now.strftime("%Y%m%d_%H%M%S"),
         "datetime": now.strftime("%Y-%m-%d %H:%M:%S"),
@@ -70,7 +67,7 @@ def seed_file(
 
 def _result(clip: StagedClip, facts: Facts) -> dict[str, Any]:
     found: dict[str, Any] = {"sample_idx": clip.number}
-    for role, name in _SIDES:
+    for role, name in NAMES.items():
         found[name] = _model(getattr(clip, role), facts[role])
     found["videollava"]["num_frames"] = facts["target"]["frames"]
     if clip.scene.simulated:
@@ -107,7 +104,7 @@ def _around(memory: Memory) -> dict[str, float]:
 
 
 def _memory(facts: Facts) -> dict[str, float | None]:
-    sizes = {name: facts[role]["memory_bytes"] for role, name in _SIDES}
+    sizes = {name: facts[role]["memory_bytes"] for role, name in NAMES.items()}
     known = [size for size in sizes.values() if size is not None]
     return {
         **{
@@ -119,7 +116,7 @@ def _memory(facts: Facts) -> dict[str, float | None]:
 
 def _statistics(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"n_samples": len(results)}
-    for _, name in _SIDES:
+    for name in NAMES.values():
         answers = [result[name] for result in results]
         means: dict[str, Any] = {}
         for key in (f"stage{n}_time" for n in range(1, 6)):

@@ -15,8 +15,8 @@ _CONFIGS = (
     "none, hf-generate, hf-prompt-lookup, drafter-only, seed-procedure=ADAPTER, or a drafter as in "
     "generate: a name, a checkpoint, several joined by +. Behind a drafter: +separate-verify (not "
     "on the prefill's tail), +overlap or +sequential (of the event model), +shuffled (another "
-    "drive's events), +nodes=N or +gamma=N (always trees or chains of N). Compared with "
-    "none, which is always there."
+    "drive's events), +nodes=N or +gamma=N (always trees or chains of N), +top-k=K or "
+    "+typical (lossy). Compared with none, which is always there."
 )
 
 

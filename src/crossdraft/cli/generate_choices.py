@@ -86,12 +86,13 @@ def rule_of(
         InputError: settings that would have no effect, or values out of range.
     """
     from crossdraft.decoding.rules import GREEDY, Sampling, Warp
+    from crossdraft.decoding.rules import relaxed as lossy_rule
 
     warping = {"--top-k": top_k or None, "--top-p": None if top_p == 1.0 else top_p, "--seed": seed}
     if relaxed is not None:
         drawing = {"--temperature": temperature or None, **warping}
         refuse_without_effect(drawing, "--relaxed, whose rules draw nothing")
-        return _relaxed(relaxed)
+        return lossy_rule(relaxed, "--relaxed")
     if not temperature:
         refuse_without_effect(warping, "a greedy answer: --temperature is 0")
         return GREEDY
@@ -105,20 +106,3 @@ def refuse_without_effect(given: Mapping[str, object], beside: str) -> None:
             raise InputError(
                 f"{option} beside {beside}", expected=f"one of the two; {option} changes nothing"
             )
-
-
-def _relaxed(text: str) -> Rule:
-    from crossdraft.decoding.rules import TopK, Typical
-
-    name, _, values = text.partition("=")
-    try:
-        if name == "top-k":
-            return TopK(int(values))
-        if name == "typical":
-            epsilon, delta = map(float, (values or "0.3,0.09").split(","))
-            return Typical(epsilon, delta)
-    except ValueError:
-        pass
-    raise InputError(
-        f"{text!r}", where="--relaxed", expected="top-k=3, typical or typical=0.3,0.09"
-    )

@@ -73,11 +73,11 @@ def show_costs(answer: Generation, about: Mapping[str, object], hears: bool) -> 
     Args:
         hears: whether the drafter reads the event model's words.
     """
-    names = ("read", "vision", "prefill", "decode", "draft")
+    names = ("read", "vision", "prefill", "decode", "verify", "draft")
     stages = ", ".join(
         f"{name} {total:.0f} ms"
         for name in names
-        if (total := answer.spans.total_ms(name)) or name != "draft"
+        if (total := answer.spans.total_ms(name)) or name not in ("verify", "draft")
     )
     who = str(about["answer_with"])
     if who == "speculative":

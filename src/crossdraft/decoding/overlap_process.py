@@ -149,7 +149,7 @@ class InProcess:
             return "the scene is large, and its process is not there to take it yet"
         self._forgetful = False
         if not self._send(Ask(self._number, pickled, question, most, origin_ms)):
-            return "its process ended"
+            return f"its process ended ({self._how})"
         return None
 
     def _send(self, message: Any) -> bool:

@@ -193,3 +193,24 @@ class Typical:
 
     def __call__(self, step: Step, tree: DraftTree, answer: Sequence[int]) -> Verification:
         return verify.typical(self.warp(step.logits), tree, self.epsilon, self.delta)
+
+
+def relaxed(text: str, where: str | None = None) -> Rule:
+    """A lossy rule by its name: `top-k=3`, `typical` or `typical=0.3,0.09`.
+
+    Args:
+        where: the option that it was given to; for errors.
+
+    Raises:
+        InputError: no such rule, or its values are out of range.
+    """
+    name, _, values = text.partition("=")
+    try:
+        if name == "top-k":
+            return TopK(int(values))
+        if name == "typical":
+            epsilon, delta = map(float, values.split(",")) if values else (0.3, 0.09)
+            return Typical(epsilon, delta)
+    except ValueError:
+        pass
+    raise InputError(f"{text!r}", where=where, expected="top-k=3, typical or typical=0.3,0.09")

@@ -65,11 +65,11 @@ def results_markdown(result: Mapping[str, Any]) -> str:
     if (found := differences(result)) is not None:
         lines += [f"## {found.title}", "", *markdown_table(found.head, found.rows), ""]
         lines += [f"{found.note}.", ""]
-    said = [*result["warnings"], *result.get("notes", ())]
+    said = result["warnings"] or ["nothing to add"]
     lines += [
         "## Before using a number",
         "",
-        *(f"- {sentence}" for sentence in said or ["nothing to add"]),
+        *(f"- {sentence}" for sentence in said),
         "",
         "## What the words mean",
         "",

@@ -22,7 +22,6 @@ STAGE_LOOKS = {
     "vision": ("#009E73", ""),
     "prefill": ("#0072B2", ""),
     "decode": ("#BBBBBB", ""),
-    "generate": ("#BBBBBB", "xx"),
     "verify": ("#E69F00", ""),
     "draft": ("#CC79A7", ""),
     "commit": ("#8C6D31", ""),

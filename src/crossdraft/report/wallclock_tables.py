@@ -28,7 +28,7 @@ from crossdraft.report.wallclock_words import (
 
 #: Stages in the order of an answer; what the list does not know stands before `other`.
 STAGES = (
-    "sensor", "render", "pixels", "vision", "prefill", "decode", "generate", "verify", "draft",
+    "sensor", "render", "pixels", "vision", "prefill", "decode", "verify", "draft",
     "commit", "event model",
 )  # fmt: skip
 
@@ -37,7 +37,7 @@ _GROUPS = (
     ("read", ("sensor", "render", "pixels")),
     ("vision", ("vision",)),
     ("prefill", ("prefill",)),
-    ("steps", ("decode", "generate", "verify")),
+    ("steps", ("decode", "verify")),
     ("draft", ("draft",)),
     ("waits", ("event model",)),
 )

@@ -25,14 +25,14 @@ _ROWS = (
     ("target", "pixels", ("render", "pixels")),
     ("target", "vision", ("vision",)),
     ("target", "prefill", ("prefill",)),
-    ("target", "decode, verify", ("decode", "verify", "generate")),
+    ("target", "decode, verify", ("decode", "verify")),
     ("target", "draft", ("draft", "event model")),
     ("target", "commit", ("commit",)),
     ("event model", "sensor", ("sensor", "read")),
     ("event model", "render", ("render", "pixels")),
     ("event model", "vision", ("vision",)),
     ("event model", "prefill", ("prefill",)),
-    ("event model", "its tokens", ("decode", "verify", "generate")),
+    ("event model", "its tokens", ("decode", "verify")),
 )
 _ROW_INCHES, _AROUND_INCHES, _TEXT_INCHES = 0.34, 1.5, 0.34
 _POINTS = 13

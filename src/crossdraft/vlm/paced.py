@@ -47,7 +47,7 @@ class Pace:
     cost: Callable[[int], float] = same_cost
 
     @classmethod
-    def published_target(cls, share: float = 1.0, cost: Callable[[int], float] = same_cost) -> Pace:
+    def published_target(cls, share: float = 1.0) -> Pace:
         """Video-LLaVA's pace: averages of the seed study's five-stage runs on 1 s clips.
 
         Source: as `decoding.arrival.PUBLISHED_1S` (RTX 4090, 4-bit).
@@ -56,15 +56,13 @@ class Pace:
             share: part of the prefill's 315.5 ms that is the question's pass; all of it is one
                 pass, as it was measured.
         """
-        return cls(79.3, 62.3, 315.5 * (1 - share), 315.5 * share, 14.5, cost)
+        return cls(79.3, 62.3, 315.5 * (1 - share), 315.5 * share, 14.5)
 
     @classmethod
-    def published_drafter(
-        cls, share: float = 1.0, cost: Callable[[int], float] = same_cost
-    ) -> Pace:
+    def published_drafter(cls, share: float = 1.0) -> Pace:
         """EventGPT's pace by the same runs: 1.8 + 3.6 ms of reading, 8.1 of vision, a prefill of
-        83.2, 10 a token. Arguments as of `published_target`."""
-        return cls(1.8 + 3.6, 8.1, 83.2 * (1 - share), 83.2 * share, 10.0, cost)
+        83.2, 10 a token. `share` as of `published_target`."""
+        return cls(1.8 + 3.6, 8.1, 83.2 * (1 - share), 83.2 * share, 10.0)
 
     def pass_ms(self, tokens: int) -> float:
         """A pass over so many tokens."""

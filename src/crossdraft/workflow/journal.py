@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from crossdraft.base.files import append_text
 
 LOG = "study.jsonl"
 
@@ -26,17 +27,11 @@ class Journal:
         self._path, self._listen = folder / LOG, listen
         # A line that a kill has cut must not swallow the next one.
         if self._path.exists() and not self._path.read_bytes().endswith(b"\n"):
-            self._append("\n")
+            append_text(self._path, "\n")
 
     def write(self, event: str, step: str | None = None, **more: Any) -> None:
         """Append one record and tell the listener."""
         named = {} if step is None else {"step": step}
         record = {"time": timestamp(), "event": event, **named, **more}
-        self._append(json.dumps(record, ensure_ascii=False) + "\n")
+        append_text(self._path, json.dumps(record, ensure_ascii=False) + "\n")
         self._listen(record)
-
-    def _append(self, text: str) -> None:
-        with self._path.open("a", encoding="utf-8") as log:
-            log.write(text)
-            log.flush()
-            os.fsync(log.fileno())

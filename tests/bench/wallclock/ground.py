@@ -20,7 +20,7 @@ from crossdraft.scenes.manifest import to_record, write_manifest
 from crossdraft.scenes.scene import Scene
 from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.pair_models import PairModels
-from tests.bench.tiny_pair import write_pair
+from tests.decoding.overlap_kit import float64_pair
 from tests.scenes.synth_world import draw_waves, make
 from tests.vlm.costs import curves
 
@@ -61,8 +61,7 @@ class Site:
 
 def prepare(folder: Path) -> Site:
     """Write pair and world."""
-    file = write_pair(folder)
-    pair = ModelPair.find(str(file), ("target.dtype=float64", "drafter.dtype=float64"))
+    pair, file = float64_pair(folder), folder / "tiny.yaml"
     file.write_text(pair.to_yaml())
     with pytest.MonkeyPatch.context() as patched:
         draw_waves(patched)
@@ -89,6 +88,13 @@ class Aside(InThread):
 
     def wait_until_ready(self) -> bool:
         return True
+
+    def begin(self, *question: Any) -> Any:
+        """Answers before the target goes on: a tiny one would be done before the thread runs."""
+        given = super().begin(*question)
+        assert self._thread is not None
+        self._thread.join()
+        return given
 
     def close(self) -> None:
         self.closed += 1

@@ -18,8 +18,9 @@ from tests.bench.wallclock.ground import Aside, Site, asked, bare_ground, prepar
 
 CONFIGS = (
     "none", "none+sequential", "none+overlap", "hf-generate", "hf-prompt-lookup", "drafter-only",
-    "seed-procedure", "suffix", "suffix+nodes=4+separate-verify", "drafter-text+sequential",
-    "drafter-text+overlap+nodes=8", "drafter-text+sequential+shuffled+nodes=8",
+    "seed-procedure", "suffix", "suffix+gamma=4", "suffix+nodes=4+separate-verify",
+    "drafter-text+sequential", "drafter-text+overlap+nodes=8",
+    "drafter-text+sequential+shuffled+nodes=8",
 )  # fmt: skip
 
 
@@ -87,7 +88,10 @@ def test_who_drafts_when(ground: Ground, places: list[Place]) -> None:
     assert alone[0] == 0 and alone[1] > 0
     seed = answering(Configuration.parse("seed-procedure"), ground)
     counts = [one.drafted for one in seed.ask(places[0], 0)[0].forwards]
-    assert counts[0] == 0 and not any(counts[2:])
+    assert counts[0] == 0 < counts[1] and not any(counts[2:])
+    # As many as were asked for, whatever they cost: 19 words may follow the first.
+    assert drafted("drafter-text+sequential+gamma=3")[:3] == [3, 3, 3]
+    assert before[0] == 8, "not cut to what pays"
 
 
 def test_a_shuffled_drafter_reads_another_drives_events(

@@ -71,6 +71,15 @@ def test_a_name_is_what_was_written(text: str) -> None:
         # What is nearly a modifier belongs to the drafter's name.
         ("suffix+nodes=-1", Configuration("suffix+nodes=-1", "speculative", "suffix+nodes=-1")),
         ("tail", Configuration("tail", "speculative", "tail")),
+        ("suffix+gamma=5", Configuration("suffix+gamma=5", "speculative", "suffix", gamma=5)),
+        (
+            "suffix+top-k=3",
+            Configuration("suffix+top-k=3", "speculative", "suffix", rule="top-k=3"),
+        ),
+        (
+            "typical+typical",
+            Configuration("typical+typical", "speculative", "typical", rule="typical"),
+        ),
     ],
 )  # fmt: skip
 def test_kinds(text: str, expected: Configuration) -> None:
@@ -92,6 +101,11 @@ def test_kinds(text: str, expected: Configuration) -> None:
         ("seed-procedure+tail", "tail behind seed-procedure"),
         ("seed-procedure=x+separate-verify", "separate-verify behind seed-procedure"),
         ("seed-procedure+nodes=5", "nodes=5 behind seed-procedure"),
+        ("seed-procedure+gamma=5", "gamma=5 behind seed-procedure"),
+        ("suffix+nodes=3+gamma=4", "nodes and gamma"),
+        ("suffix+top-k=3+typical", "top-k and typical"),
+        ("suffix+top-k=0", "k is 0"),
+        ("none+typical", "typical behind none"),
     ],
 )
 def test_modifiers_that_exclude_each_other_or_say_nothing(text: str, why: str) -> None:

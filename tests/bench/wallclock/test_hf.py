@@ -21,6 +21,7 @@ from crossdraft.drafters.base import Context
 from crossdraft.drafters.none import NoDrafter
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.target import Target
+from tests.bench.staged import Ticking
 from tests.vlm.models import MadeScene, Words, llama, scene_of, tiny
 
 ASKED = [
@@ -130,17 +131,6 @@ def test_lookup_drafts_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(widths[1:]) == 3
 
 
-class Steps:
-    """A time that passes by 1 ms whenever somebody looks."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-
-    def now_ms(self) -> float:
-        self.at += 1
-        return self.at
-
-
 def test_what_the_prompt_reads_counts() -> None:
     """From the moment before the first file on; a picture's stages stand by their names."""
     target, scene = asked("video-llava", "video")
@@ -154,7 +144,7 @@ def test_what_the_prompt_reads_counts() -> None:
             return prompt.inputs()
 
     target.prompts = lambda *_: Prompt(prompt.ids, prompt.cut, read)
-    with told_by(Steps()):  # type: ignore[arg-type]
+    with told_by(Ticking()):
         answer = HfGenerate().ask(target, scene, QUESTION, MOST)
     assert answer.stages_ms["sensor"] == 1001
     assert answer.stages_ms["pixels"] == 1

@@ -19,9 +19,10 @@ from crossdraft.decoding.loop import ALL_PASSES, Drafting, Passes
 from crossdraft.decoding.models import DRAFT_TOKENS
 from crossdraft.decoding.overlap import EventSide, Way
 from crossdraft.decoding.overlap_process import InProcess
+from crossdraft.decoding.rules import GREEDY, Rule, relaxed
 from crossdraft.decoding.speculator import Speculator
 from crossdraft.decoding.width import USUAL, Fixed, Width
-from crossdraft.drafters.base import Budget, CostCurve, Drafter
+from crossdraft.drafters.base import Budget, CostCurve, Drafter, flat_cost
 from crossdraft.drafters.none import NoDrafter
 from crossdraft.pairs.record import Pair
 from crossdraft.scenes.scene import Scene
@@ -171,10 +172,11 @@ class _Speculating:
         self.speculator = Speculator(
             ground.models.drafter if only else ground.models,
             drafter,
-            width=_width(configuration),
+            width=width_of(configuration),
             overlap=overlap,
-            passes=_passes(configuration),
-            cost=ground.cost,
+            passes=passes_of(configuration),
+            rule=rule_of(configuration),
+            cost=cost_told(configuration, ground),
         )
 
     def ask(self, place: Place, turn: int) -> tuple[Run, Generation]:
@@ -194,12 +196,12 @@ class _Speculating:
 
     def learn(self, question: str, answer: Sequence[int]) -> None:
         one, ground = self._configuration, self._ground
-        if one.drafter is not None:
+        if one.drafter is not None and one.rule is None:
             drafting = Drafting(
-                self.speculator.drafter, _width(one) or Fixed(USUAL),
-                ground.models.target.may_draft, _passes(one),
+                self.speculator.drafter, width_of(one) or Fixed(USUAL),
+                ground.models.target.may_draft, passes_of(one),
             )  # fmt: skip
-            retell(drafting, question, answer, ground.most, ground.cost)
+            retell(drafting, question, answer, ground.most, cost_told(one, ground))
 
     def close(self) -> None:
         """Its pictures, and who runs beside unless that is the ground's."""
@@ -224,23 +226,31 @@ def _drafter(configuration: Configuration, ground: Ground) -> Drafter:
     return ground.stable(configuration.drafter).fresh()
 
 
-def _width(configuration: Configuration) -> Width | None:
+def width_of(configuration: Configuration) -> Width | None:
+    """The width of a configuration, None where it is as wide as pays."""
     if configuration.kind == "seed-procedure":
         return Fixed(WINDOW)
-    return fixed(configuration)
-
-
-def fixed(configuration: Configuration) -> Fixed | None:
-    """The width that a configuration names, None where it is as wide as pays."""
     if configuration.nodes is not None:
         return Fixed(Budget.tree(configuration.nodes, 16))
     return None if configuration.gamma is None else Fixed(Budget.chain(configuration.gamma))
 
 
-def _passes(configuration: Configuration) -> Passes:
+def cost_told(configuration: Configuration, ground: Ground) -> CostCurve:
+    """T(n)/T(1) as drafters are told it. Where the width is fixed every node is free, or they would
+    cut what they were asked for to what pays."""
+    return ground.cost if width_of(configuration) is None else flat_cost
+
+
+def passes_of(configuration: Configuration) -> Passes:
+    """The forwards that verify drafts in a configuration."""
     if configuration.kind == "seed-procedure":
         return Passes(1, 1)
     return ALL_PASSES if configuration.tail else Passes(1)
+
+
+def rule_of(configuration: Configuration) -> Rule:
+    """What of a draft is taken: what the target would have said, unless a lossy rule is named."""
+    return GREEDY if configuration.rule is None else relaxed(configuration.rule)
 
 
 def _overlap(

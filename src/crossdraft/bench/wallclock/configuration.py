@@ -3,6 +3,7 @@
     none   hf-generate   hf-prompt-lookup   drafter-only   seed-procedure=ADAPTER
     suffix   suffix+translator   runs/translator+separate-verify   suffix+nodes=60   suffix+gamma=5
     drafter-text+overlap   drafter-text+sequential   runs/translator+overlap+shuffled
+    suffix+top-k=3   suffix+typical
 
 Behind a drafter, joined by `+`, stand modifiers; what is not one belongs to the drafter's name.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from crossdraft.base.errors import InputError
+from crossdraft.decoding.rules import relaxed
 
 Kind = Literal["plain", "speculative", "hf", "seed-procedure", "drafter-only"]
 Beside = Literal["unsaid", "overlap", "sequential"]
@@ -24,7 +26,14 @@ SEED, DRAFTER_ONLY = "seed-procedure", "drafter-only"
 #: What the seed procedure translates with where nothing is named: the event model's words as they
 #: are.
 _IDENTITY = "drafter-text"
-_MODIFIERS = ("tail", "separate-verify", "overlap", "sequential", "shuffled")
+_MODIFIERS = ("tail", "separate-verify", "overlap", "sequential", "shuffled", "typical")
+_NUMBERED = re.compile(r"(nodes|gamma|top-k)=[0-9]{1,4}")
+
+#: Modifiers that exclude each other.
+_EITHER = (
+    ("tail", "separate-verify"), ("overlap", "sequential"), ("nodes", "gamma"),
+    ("top-k", "typical"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class Configuration:
         shuffled: the event model sees another drive's scene.
         nodes: of every tree; None: as many as pay by the measured costs.
         gamma: length of every chain, in place of trees.
+        rule: a lossy one, as `decoding.rules.relaxed` takes it; None: the answer is the target's.
     """
 
     name: str
@@ -51,6 +61,7 @@ class Configuration:
     shuffled: bool = False
     nodes: int | None = None
     gamma: int | None = None
+    rule: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Configuration:
@@ -66,11 +77,10 @@ class Configuration:
         one = _base(text.strip(), "+".join(words))
         for word in said:
             one = _modified(one, word)
-        kinds = [word.partition("=")[0] for word in said]
-        for pair in (("tail", "separate-verify"), ("overlap", "sequential"), ("nodes", "gamma")):
-            if set(pair) <= set(kinds):
-                raise InputError(f"{pair[0]} and {pair[1]}", where=text, expected="one of the two")
         heads = [word.partition("=")[0] for word in said]
+        for pair in _EITHER:
+            if set(pair) <= set(heads):
+                raise InputError(f"{pair[0]} and {pair[1]}", where=text, expected="one of the two")
         if twice := sorted({head for head in heads if heads.count(head) > 1}):
             raise InputError(f"{twice[0]} stands twice", where=text)
         return one
@@ -94,7 +104,7 @@ def configurations(text: str) -> tuple[Configuration, ...]:
 
 
 def _is_modifier(word: str) -> bool:
-    return word in _MODIFIERS or re.fullmatch(r"(nodes|gamma)=[0-9]{1,4}", word) is not None
+    return word in _MODIFIERS or _NUMBERED.fullmatch(word) is not None
 
 
 def _base(name: str, base: str) -> Configuration:
@@ -119,7 +129,8 @@ def _modified(one: Configuration, word: str) -> Configuration:
             where="--configs",
             expected="a modifier that changes something here",
         )
-    fixed = word in ("tail", "separate-verify") or word.startswith("nodes=")
+    name, _, number = word.partition("=")
+    fixed = name in ("tail", "separate-verify", "nodes", "gamma")
     if one.kind == "seed-procedure" and fixed:
         raise InputError(
             f"{word} behind {SEED}",
@@ -134,7 +145,7 @@ def _modified(one: Configuration, word: str) -> Configuration:
         return replace(one, beside="sequential")
     if word == "shuffled":
         return replace(one, shuffled=True)
-    name, _, number = word.partition("=")
-    if one.kind == "seed-procedure":
-        raise InputError(f"{name} behind {SEED}", where="--configs", expected="all that was said")
+    if name in ("top-k", "typical"):
+        relaxed(word)  # refused now, not behind the first round
+        return replace(one, rule=word)
     return replace(one, nodes=int(number)) if name == "nodes" else replace(one, gamma=int(number))

@@ -8,12 +8,12 @@ next question; drafters are told the answers that were given before.
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.files import append_text
 from crossdraft.base.progress import Progress, ProgressSink
 from crossdraft.bench.wallclock.answering import Answering, Ground, Place, answering
 from crossdraft.bench.wallclock.configuration import Configuration
@@ -37,10 +37,7 @@ class Lines:
         """
         text = "".join(json.dumps(run.to_json()) + "\n" for run in runs)
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            append_text(self.path, text)
         except OSError as error:
             raise InputError(f"cannot be written ({error.strerror})", where=self.path) from error
         self.runs += runs

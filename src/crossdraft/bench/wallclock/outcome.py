@@ -145,12 +145,15 @@ def _facts(
     one: Configuration, plan: Plan, ground: Ground, by: Mapping[str, Sequence[Run]]
 ) -> Facts:
     drafts = one.kind in ("speculative", "seed-procedure")
+    # Of other answers, and of those that a rule lets differ, no difference is a fault.
+    judged = one.kind != "drafter-only" and one.rule is None
     modes = sorted({run.mode for run in by[one.name] if run.mode is not None})
     return Facts(
         one.name, one.kind, one.drafter,
         (("tail" if one.tail else "separate") if drafts else None),
         " or ".join(modes) or None, one.shuffled,
-        equality=None if one.kind == "drafter-only" else _equality(one, plan, ground, by),
+        lossy=one.rule is not None,
+        equality=_equality(one, plan, ground, by) if judged else None,
     )  # fmt: skip
 
 
@@ -177,9 +180,9 @@ def _equality(
 
 
 def _best(rows: Sequence[Mapping[str, Any]], plan: Plan) -> Configuration | None:
-    """The configuration of ours with the largest speed-up."""
+    """The lossless configuration of ours with the largest speed-up."""
     drafting = (one for one in plan.configurations if one.kind == "speculative")
-    ours = {one.name: one for one in drafting if not one.shuffled}
+    ours = {one.name: one for one in drafting if not one.shuffled and one.rule is None}
     sped = [
         (row["speedup"]["value"], row["name"])
         for row in rows

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crossdraft.base.tree import DraftTree, Verification
-from crossdraft.bench.wallclock.answering import WINDOW, Ground, fixed
+from crossdraft.bench.wallclock.answering import Ground, cost_told, passes_of, width_of
 from crossdraft.bench.wallclock.configuration import Configuration
 from crossdraft.bench.wallclock.record import Run
 from crossdraft.decoding.arrival import StageTimes
+from crossdraft.decoding.loop import Passes
 from crossdraft.decoding.width import USUAL, Auto, Fixed, Took, Width
-from crossdraft.drafters.base import Budget, Context, Drafter
+from crossdraft.drafters.base import Budget, Context, CostCurve, Drafter
 from crossdraft.drafters.none import NoDrafter
 from crossdraft.evaluation.estimate_timeline import Setting, replayed
 from crossdraft.pairs.record import Pair
@@ -54,7 +55,7 @@ def predicted(
     known: Mapping[Key, Known],
 ) -> float | None:
     """Mean total time of the test questions, from validation runs and known answers; None without
-    validation runs.
+    validation runs, and of a lossy rule, whose answers nobody knows beforehand.
 
     Args:
         runs: of this configuration, all rounds; of the test ones nothing but their place is read.
@@ -62,7 +63,7 @@ def predicted(
     """
     validation = [run for run in runs if run.part == "validation"]
     test = sorted({run.number for run in runs if run.part == "test"})
-    if not validation or not test:
+    if not validation or not test or configuration.rule is not None:
         return None
     keys: list[Key] = [("test", number) for number in test]
     if configuration.kind in ("hf", "drafter-only"):
@@ -151,7 +152,12 @@ class _Trial:
         setting = Setting(ground.cost, one.tail, self.draft_ms, 1)
         step_ms = self.times.target_token_ms
         rationed = _Rationed(
-            drafter, width, one, lambda n: setting.curve(n) * step_ms, self.draft_ms
+            drafter,
+            width,
+            passes_of(one),
+            cost_told(one, ground),
+            lambda n: setting.curve(n) * step_ms,
+            self.draft_ms,
         )
         totals = []
         for known in asked:
@@ -166,10 +172,9 @@ def _entered(one: Configuration, ground: Ground) -> tuple[Drafter, Width]:
     """A drafter and a width as a round begins with."""
     if one.kind == "plain":
         return NoDrafter(), Fixed(Budget(0, 0, 0))
-    if one.kind == "seed-procedure":
-        return ground.stable(one.drafter).bare(), Fixed(WINDOW)
-    drafter = ground.stable(one.drafter).fresh()
-    return drafter, fixed(one) or Auto(ground.cost)
+    stable = ground.stable(one.drafter)
+    drafter = stable.bare() if one.kind == "seed-procedure" else stable.fresh()
+    return drafter, width_of(one) or Auto(ground.cost)
 
 
 class _Rationed(Drafter):
@@ -180,27 +185,24 @@ class _Rationed(Drafter):
         self,
         drafter: Drafter,
         width: Width,
-        configuration: Configuration,
+        passes: Passes,
+        cost: CostCurve,
         pass_ms: Callable[[int], float],
         draft_ms: float,
     ) -> None:
-        self._drafter, self._width, self._configuration = drafter, width, configuration
+        self._drafter, self._width, self._passes, self._cost = drafter, width, passes, cost
         self._pass_ms, self._draft_ms = pass_ms, draft_ms
         self.name, self.needs = drafter.name, drafter.needs
         self._number, self._asked, self._drafted = 0, False, 0
 
     def begin(self, context: Context) -> None:
         self._number = 0
-        self._drafter.begin(context)
+        self._drafter.begin(replace(context, cost=self._cost))
 
     def propose(self, prefix: Sequence[int], budget: Budget) -> DraftTree:
         del budget  # the width's is meant
-        first = 0 if self._configuration.tail else 1
-        drafts = self._number >= first
-        if self._configuration.kind == "seed-procedure":
-            drafts = self._number == first
         wanted = self._width.budget()
-        self._asked = drafts and wanted.nodes > 0
+        self._asked = self._passes.drafted(self._number) and wanted.nodes > 0
         tree = self._drafter.propose(prefix, wanted) if self._asked else DraftTree.empty()
         self._drafted = len(tree)
         return tree

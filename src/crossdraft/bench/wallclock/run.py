@@ -5,7 +5,6 @@ A folder holds it while it runs: `plan.json` says what is being measured, `runs.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -67,7 +66,8 @@ def _claim(config: WallclockConfig, folder: Path) -> None:
     """
     threads = torch.get_num_threads()
     here = {"machine": machine(), "packages": package_versions(), "threads": threads}
-    plan = {**config.to_json(), "scenes_fingerprint": _fingerprint(config), "here": here}
+    scenes = SceneDataset.open(config.scenes).fingerprint
+    plan = {**config.to_json(), "scenes_fingerprint": scenes, "here": here}
     path = folder / PLAN
     if not path.exists():
         write_json(path, plan)
@@ -83,8 +83,3 @@ def _claim(config: WallclockConfig, folder: Path) -> None:
             where=folder,
             hint="name another folder, or call as before to go on",
         )
-
-
-def _fingerprint(config: WallclockConfig) -> str:
-    text = SceneDataset.open(config.scenes).fingerprint
-    return hashlib.sha256(str(text() if callable(text) else text).encode()).hexdigest()[:16]

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from crossdraft.base.errors import InputError
+from crossdraft.bench.wallclock.configuration import Kind
 from crossdraft.bench.wallclock.record import Run
-from crossdraft.bench.wallclock.summary_passes import Cost, costs, passes
+from crossdraft.bench.wallclock.summary_passes import costs, passes
 from crossdraft.bench.wallclock.summary_questions import Answers, Questions
 from crossdraft.bench.wallclock.summary_rows import judged, times, warnings_about
 from crossdraft.bench.wallclock.summary_speed import RIVALS, no_speed, speed
+from crossdraft.drafters.base import CostCurve
 from crossdraft.evaluation.bootstrap import few_blocks
-
-Kind = Literal["plain", "speculative", "hf", "seed-procedure", "drafter-only"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def summarise(
     runs: Sequence[Run],
     about: Mapping[str, Facts],
     *,
-    cost: Cost,
+    cost: CostCurve,
     step_ms: float,
     baseline: str = "none",
     predictions: Mapping[str, Mapping[str, float | None]] | None = None,

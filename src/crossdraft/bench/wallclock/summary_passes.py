@@ -7,15 +7,12 @@ on drafts, nothing else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
 from crossdraft.bench.wallclock.record import Forward, Run
 from crossdraft.bench.wallclock.summary_questions import Answers, Questions, Reading, drafting
-
-#: Cost of a forward over n tokens relative to one over a single token.
-Cost = Callable[[int], float]
+from crossdraft.drafters.base import CostCurve
 
 #: Above this share of plain decoding a question counts as slower or dearer.
 CLEARLY = 1.05
@@ -48,7 +45,7 @@ def passes(answers: Answers, questions: Questions) -> dict[str, Any]:
     }
 
 
-def costs(answers: Answers, cost: Cost, step_ms: float) -> dict[str, Any]:
+def costs(answers: Answers, cost: CostCurve, step_ms: float) -> dict[str, Any]:
     """Model cost against plain decoding, whose cost is the number of tokens.
 
     Args:
@@ -65,7 +62,7 @@ def costs(answers: Answers, cost: Cost, step_ms: float) -> dict[str, Any]:
     return {"cost_ratio": fmean(ratios), "dearer": fmean(ratio > CLEARLY for ratio in ratios)}
 
 
-def _cost_ratio(cost: Cost, step_ms: float) -> Reading:
+def _cost_ratio(cost: CostCurve, step_ms: float) -> Reading:
     """Cost of an answer in plain steps, per token of it. A prefill counts as one step and its
     tail: what plain decoding pays for it as well, and what it does not."""
 
