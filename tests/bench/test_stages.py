@@ -11,8 +11,9 @@ import pytest
 
 from crossdraft.base.clock import now_ms, told_by
 from crossdraft.base.errors import InputError
+from crossdraft.bench import stages
 from crossdraft.bench.stages import StagesConfig, run
-from crossdraft.bench.stages_clip import answered
+from crossdraft.bench.stages_clip import Staged, answered
 from crossdraft.bench.stages_group import Failure, Group, summary
 from crossdraft.bench.stages_scenes import by_length, chosen, rounded_us
 from crossdraft.bench.stages_seed import seed_file
@@ -149,6 +150,20 @@ def test_a_single_token_leaves_nothing_to_divide(ground: Ground) -> None:
         0, None, None,
     )  # fmt: skip
     assert outcome.payload["durations"][0]["stages"]["eventgpt"]["total_ms"]["std"] is None
+
+
+def test_answers_that_warm_up_do_not_count(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def noted(models: Any, role: str, *rest: Any) -> Staged:
+        asked.append(role)
+        return answer(models, role, *rest)
+
+    answer: Any = stages._asked
+    monkeypatch.setattr(stages, "_asked", noted)
+    outcome = run(config(ground, max_new_tokens=1, clips=1, warmup=3))
+    assert len(outcome.payload["durations"]) == len(outcome.payload["clips"]) == 1
+    assert sorted(asked) == ["drafter"] * 4 + ["target"] * 4
 
 
 def test_lengths_are_rounded_and_scenes_grouped(ground: Ground) -> None:
