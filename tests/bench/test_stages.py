@@ -18,7 +18,8 @@ from crossdraft.bench.stages_group import Failure, Group, summary
 from crossdraft.bench.stages_scenes import by_length, chosen, rounded_us
 from crossdraft.bench.stages_seed import seed_file
 from crossdraft.evaluation.stage_file import read_stage_file
-from crossdraft.scenes.scene import SIMULATED
+from crossdraft.scenes.scene import SIMULATED, Scene
+from crossdraft.vlm.model_spec import Role
 from crossdraft.vlm.pair_models import PairModels
 from tests.bench.staged import FACTS, Ticking, clip, on_gpu
 from tests.pairs.extract.ground import Ground, prepare
@@ -155,11 +156,12 @@ def test_a_single_token_leaves_nothing_to_divide(ground: Ground) -> None:
 def test_answers_that_warm_up_do_not_count(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def noted(models: Any, role: str, *rest: Any) -> Staged:
-        asked.append(role)
-        return answer(models, role, *rest)
+    answer = stages._asked
 
-    answer: Any = stages._asked
+    def noted(models: PairModels, role: Role, scene: Scene, about: StagesConfig) -> Staged:
+        asked.append(role)
+        return answer(models, role, scene, about)
+
     monkeypatch.setattr(stages, "_asked", noted)
     outcome = run(config(ground, max_new_tokens=1, clips=1, warmup=3))
     assert len(outcome.payload["durations"]) == len(outcome.payload["clips"]) == 1
