@@ -7,10 +7,15 @@ from dataclasses import fields
 from typing import Any
 
 from crossdraft.drafters.checkpoint import trainable_class
+from crossdraft.drafters.states import StateDrafter
 from crossdraft.drafters.trainable import Trainable
 from crossdraft.pairs.record import Pair
+from tests.drafters.ladder.made import thoughtful
 
-_SMALL = {"embed_dim": 16, "num_heads": 2, "ffn_dim": 32}
+_SMALL = {
+    "embed_dim": 16, "num_heads": 2, "ffn_dim": 32, "bottleneck_dim": 8, "hidden_dim": 16,
+    "num_attention_heads": 2,
+}  # fmt: skip
 
 
 def tiny_options(name: str) -> dict[str, Any]:
@@ -31,7 +36,10 @@ def tiny(name: str, **options: Any) -> Trainable:
 
 
 def built(name: str, pairs: Sequence[Pair], seed: int = 0, **options: Any) -> Trainable:
-    """A small drafter with random weights that fits these pairs."""
+    """A small drafter with random weights that fits these pairs; one that reads states gets made
+    up ones, where only words are known."""
     drafter = tiny(name, **options)
+    if isinstance(drafter, StateDrafter):
+        pairs = [pair if pair.thoughts else thoughtful(pair) for pair in pairs]
     drafter.build(pairs, seed)
     return drafter

@@ -17,6 +17,7 @@ from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.drafters.checkpoint import is_trainable
 from crossdraft.drafters.registry import REGISTRY
 from crossdraft.drafters.trainable import NO_PROPOSAL, TokenBatch
+from tests.drafters.ladder.made import thoughtful
 from tests.make import pair_of, recorded_pairs
 from tests.tiny import built
 
@@ -64,10 +65,10 @@ def test_accepted_stops_at_the_first_difference_and_at_the_end() -> None:
 @pytest.mark.parametrize("name", [name for name in REGISTRY if is_trainable(name)])
 def test_rollouts_of_every_network_count_as_its_replay(name: str, gamma: int) -> None:
     """What training validates with is what evaluation measures."""
-    pairs = recorded_pairs(24, seed=3)
+    pairs = [thoughtful(pair) for pair in recorded_pairs(24, seed=3)]
     drafter = built(name, pairs[:16])
     drafter.network.double()  # no ties and no rounding between batched and single passes
-    batch = TokenBatch.of(pairs, drafter.max_length)
+    batch = TokenBatch.of(pairs, drafter.max_length, needs=drafter.batch_needs)
     chains = drafter.rollouts(batch, gamma)
     assert chains.shape == (*batch.target.shape, gamma)
     counted = chain_forwards(chains.numpy(), batch.target.numpy(), batch.target_lengths.numpy())

@@ -169,7 +169,7 @@ def test_an_end_inside_the_path_leaves_no_token(why: str, end: int, path: tuple[
     assert (found.tokens, found.end) == (said[: end + 1], why)
     ((verification, rows),) = drafter.calls("observe")
     assert verification == Verification(path, None)
-    assert len(rows.logits) == 1 + len(path)
+    assert len(rows.logits) == len(path)  # of what is left of the answer
     assert runs == [list(said[: end + 1])]
     assert session.tokens == (*PROMPT.ids, *said[: end + 1])
     assert (found.accepted, found.tau) == ((len(path),), end + 1)
@@ -197,7 +197,7 @@ def test_what_a_relaxed_rule_said_is_nothing_to_learn_from() -> None:
     seed=st.integers(0, 60), skill=st.sampled_from([0.0, 0.6, 1.0]), eos=st.integers(0, DRAFTABLE)
 )
 def test_rows_are_the_plain_states(seed: int, skill: float, eos: int) -> None:
-    """Rows of the root and the path, for those who ask for them: together every state that says a
+    """Rows of what a pass added, for those who ask for them: together every state that says a
     token, in order, and each of them once."""
     language = Language(seed)
     said, _ = plain(language.behind(), Ends(12, {eos}), largest)
@@ -208,9 +208,9 @@ def test_rows_are_the_plain_states(seed: int, skill: float, eos: int) -> None:
     for (verification, rows), one in zip(drafter.calls("observe"), found.passes, strict=True):
         assert verification.path == one.path
         assert (verification.token is None) == (one.emitted == len(one.path))
-        assert rows.hidden.shape == (1 + len(one.path), 1)
-        # Where the answer ended in the path, the last row is of its last token and says nothing.
-        states += rows.hidden[: one.emitted, 0].tolist()
+        # Where the answer ended in the path, the row behind its last token is left out.
+        assert rows.hidden.shape == (one.emitted, 1)
+        states += rows.hidden[:, 0].tolist()
         expected = [language.logits((*PROMPT.ids, *said[: len(states) - one.emitted]))]
         np.testing.assert_array_equal(rows.logits[:1].numpy(), expected)
     plain_states = [language.state((*PROMPT.ids, *said[:place])) for place in range(len(said))]

@@ -21,6 +21,7 @@ from crossdraft.decoding.replay import (
 from crossdraft.drafters.base import Budget, Drafter
 from crossdraft.drafters.drafter_text import DrafterText
 from crossdraft.drafters.registry import REGISTRY, create
+from tests.drafters.ladder.made import thoughtful
 from tests.make import pair_of
 
 ALL = Arrival()
@@ -170,7 +171,7 @@ def test_every_drafter_replays_as_by_hand_while_it_learns(
 ) -> None:
     drafter = create(name)
     for target, draft in history:
-        pair = pair_of(until_eos(target, 2), draft)
+        pair = thoughtful(pair_of(until_eos(target, 2), draft))
         outcome = replay(drafter, pair, budget, ALL)
         assert list(outcome.accepted) == brute_force(drafter, pair.target_tokens, budget)
         drafter.finish(pair.target_tokens)

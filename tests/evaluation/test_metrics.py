@@ -59,6 +59,7 @@ def test_position_match_of_token_adapter_is_the_shifted_measure() -> None:
     batch = TokenBatch.of(PAIRS[20:], drafter.max_length)
     with torch.no_grad():
         said = drafter.loss(batch)
+    assert said.top1 is not None and said.top5 is not None
     after_first = sum(len(pair.target_tokens) - 1 for pair in PAIRS[20:])
     assert said.tokens == after_first
     assert value(summary, "seed_match") == pytest.approx(said.top1 / after_first)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from crossdraft.drafters.trainable import Loss
-from crossdraft.training.epochs import _rate, run_epochs
+from crossdraft.training.epochs import run_epochs
 from crossdraft.training.settings import TrainSettings
+from crossdraft.training.steps import rate_at
 
 
 def settings(**options: Any) -> TrainSettings:
@@ -49,11 +50,11 @@ class Scripted:
 
 
 def test_the_rate_rises_over_the_warm_up_and_falls_along_a_cosine() -> None:
-    rates = [_rate(settings(warmup=0.2), step, 4) for step in range(20)]
+    rates = [rate_at(settings(warmup=0.2), step, 4) for step in range(20)]
     assert rates[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert rates[12] == pytest.approx(0.5), "half of what is left after the warm-up"
     assert all(one > other > 0 for one, other in pairwise(rates[4:]))
-    plain = [_rate(settings(), step, 4) for step in range(20)]
+    plain = [rate_at(settings(), step, 4) for step in range(20)]
     assert (plain[0], plain[10]) == pytest.approx((1.0, 0.5))
 
 

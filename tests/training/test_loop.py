@@ -23,10 +23,11 @@ from crossdraft.drafters.trainable import Trainable
 from crossdraft.training.log import read_log
 from crossdraft.training.loop import BEST, FINAL, STATE, fit
 from crossdraft.training.settings import TrainSettings, training_config
+from tests.drafters.ladder.made import thoughtful
 from tests.make import recorded_pairs
 from tests.tiny import tiny
 
-PAIRS = recorded_pairs(60)
+PAIRS = tuple(map(thoughtful, recorded_pairs(60)))
 TRAIN, VAL = PAIRS[:44], PAIRS[48:]
 TRAINABLE = [name for name in REGISTRY if is_trainable(name)]
 
@@ -231,8 +232,8 @@ def test_batch_size_is_that_of_the_steps() -> None:
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_batches_without_a_label_are_no_fault(name: str, tmp_path: Path) -> None:
     """Answers of one token, and held-out answers of tokens never seen: nothing to count."""
-    train = [replace(p, target_tokens=(2,)) if p.index % 2 else p for p in TRAIN]
-    val = [*VAL[:2], *(replace(p, target_tokens=(901, 902, 2)[:2]) for p in VAL[2:])]
+    train = [thoughtful(replace(p, target_tokens=(2,))) if p.index % 2 else p for p in TRAIN]
+    val = [*VAL[:2], *(thoughtful(replace(p, target_tokens=(131, 132))) for p in VAL[2:])]
     asked = settings(num_epochs=1, batch_size=1)
     trained = fit(tiny(name), train, val, asked, folder=_made(tmp_path / "run"))
     assert math.isfinite(trained.best["train_loss"])

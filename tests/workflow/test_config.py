@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from crossdraft.base.errors import InputError
-from crossdraft.workflow.config import StudyConfig, read_study
+from crossdraft.drafters.registry import LADDER
+from crossdraft.workflow.check import read_study
+from crossdraft.workflow.config import StudyConfig
+from crossdraft.workflow.sections import words_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +45,18 @@ def test_the_shipped_study_is_valid() -> None:
     assert other.settings.learning_rate != 1e-4, "options of one drafter reach no other"
     widths = [config.evaluation(config.datasets[0], s).budget.nodes for s in config.evaluate]
     assert widths == [5, 60]
+
+
+def test_the_shipped_ladder_names_all_levels() -> None:
+    config = read_study(ROOT / "configs" / "ladder.yaml")
+    levels = {config.variant(name).drafter for name in config.networks}
+    assert levels == set(LADDER)
+    trained = {name: config.training(config.datasets[0], name).options for name in config.networks}
+    assert trained["l1-own"] == {**trained["l1"], "alignment": "own"}
+    assert trained["l4-seed"] == {**trained["l4"], "loss": "seed"}
+    assert config.wallclock is not None
+    timed = {word for text in config.wallclock.configs for word in words_of(text)}
+    assert set(config.networks) - {"l1-own", "l4-own", "l1-seed"} < timed
 
 
 def test_paths_start_at_the_file_and_numbers_are_numbers(tmp_path: Path) -> None:
@@ -80,7 +95,7 @@ def test_a_checkpoint_stands_for_its_drafter(tmp_path: Path) -> None:
     model = tmp_path / "model.safetensors"
     model.touch()
     made = config.evaluation(config.datasets[0], config.evaluate[0], {"token-adapter": model})
-    assert made.drafters == ("suffix", str(model))
+    assert (made.drafters, made.named) == (("suffix",), {"token-adapter": str(model)})
     assert (made.pairs, made.train_pairs) == (config.datasets[0].test, config.datasets[0].train)
 
 
@@ -158,3 +173,116 @@ def test_own_options_of_a_drafter_are_named_as_such(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=named):
             read(tmp_path, text.replace("{}", f"{{token-adapter: {options}}}"))
+
+
+MADE = """
+name: made
+scenes: {train: {drives: 2, clips_per_drive: 2}, test: {drives: 1, clips_per_drive: 2}, seed: 3}
+extract: {pair: mine.yaml, states: last, top_logits: 4, max_questions: 2}
+datasets:
+  - {name: pairs, train: extract:train, test: extract:test}
+drafters:
+  - suffix
+  - token-adapter
+  - slow: {drafter: token-adapter, learning_rate: 1e-5, num_layers: 2}
+train_options: {token-adapter: {num_layers: 3}}
+evaluate:
+  - {name: all, gamma: 3}
+  - {name: few, nodes: 9, depth: 3, drafters: [slow]}
+wallclock:
+  {configs: [suffix, seed-procedure=slow, token-adapter+overlap], learn_from: extract:train}
+"""
+
+
+def test_variants_are_trained_by_their_own_options(tmp_path: Path) -> None:
+    config = read(tmp_path, MADE)
+    assert config.names == ("suffix", "token-adapter", "slow")
+    assert config.networks == ("token-adapter", "slow")
+    plain, slow = (config.training(config.datasets[0], name) for name in config.networks)
+    assert (plain.drafter, slow.drafter) == ("token-adapter", "token-adapter")
+    assert (plain.options["num_layers"], slow.options["num_layers"]) == (3, 2)
+    assert slow.settings.learning_rate == 1e-5 != plain.settings.learning_rate
+    few = config.evaluation(config.datasets[0], config.evaluate[1])
+    assert few.drafters == ("token-adapter",)
+
+
+def test_two_in_turn_run_the_studys_checkpoints(tmp_path: Path) -> None:
+    config = read(tmp_path, MADE.replace("  - suffix\n", "  - suffix\n  - slow:token-adapter\n"))
+    places = {name: tmp_path / f"{name}.safetensors" for name in ("token-adapter", "slow")}
+    for path in places.values():
+        path.touch()
+    setting, (dataset,) = config.evaluate[0], config.datasets
+    made = config.evaluation(dataset, setting, places)
+    assert made.named["slow:token-adapter"] == f"{places['slow']}:{places['token-adapter']}"
+    assert made.train == {}, "nothing is trained inside"
+    with pytest.raises(InputError, match="called 'quick'"):
+        read(tmp_path, MADE.replace("  - suffix\n", "  - suffix\n  - quick:suffix\n"))
+
+
+def test_made_stores_lie_in_the_study(tmp_path: Path) -> None:
+    config = read(tmp_path, MADE)
+    (dataset,) = config.datasets
+    assert dataset.made == {"train": "train", "test": "test"}
+    here = dataset.located(tmp_path / "out")
+    assert here.train == tmp_path / "out" / "extract-train" / "train"
+    assert here.test == tmp_path / "out" / "extract-test" / "test"
+    assert config.extract is not None
+    assert config.extract.pair == str(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("seed: 3", "seed: -1", "scenes.seed is -1"),
+        ("seed: 3", "size: 33", "scenes.size is 33"),
+        ("seed: 3", "threshold: 0.0", "scenes.threshold"),
+        ("seed: 3", "sead: 3", "scenes.sead is no key"),
+        ("train: {drives: 2, clips", "train: {clips", "scenes.train.drives is missing"),
+        ("train: {drives: 2, ", "train: {drives: 2, n: 1, ", "scenes.train.n is no key"),
+        ("{train: {drives: 2, clips_per_drive: 2}, test: {drives: 1, clips_per_drive: 2}, seed: 3}",
+         "{}", "scenes: no drives"),
+        ("states: last", "states: first", "extract.states is 'first'"),
+        ("states: last", "status: last", "extract.status is no key"),
+        ("states: last", "splits: []", "extract.splits is []"),
+        ("states: last", "splits: [test]", "datasets[0].train is extract:train, which"),
+        ("name: pairs", "name: scenes", "folder of another step"),
+        ("name: pairs", "name: extract-test", "folder of another step"),
+        (", test: extract:test", "", "slow cannot be trained in folds"),
+        ("slow: {drafter: token-adapter", "suffix: {drafter: token-adapter", "suffix is a drafter"),
+        ("slow: {drafter: token-adapter", "a+b: {drafter: token-adapter", "'a+b' is no name"),
+        ("slow: {drafter: token-adapter", "slow: {drafter: telepathy", "called 'telepathy'"),
+        ("slow: {drafter: token-adapter", "slow: {drafter: suffix", "no network to train"),
+        ("slow: {drafter: token-adapter, ", "slow: {", "expected names, or entries"),
+        ("rate: 1e-5", "rate: fast", "drafters.slow.learning_rate"),
+        ("rate: 1e-5", "rat: 1e-5", "drafters.slow.learning_rat is no option"),
+        ("drafters: [slow]", "drafters: [quick]", "evaluate[1].drafters: quick"),
+        ("seed-procedure=slow", "suffix", "suffix stands twice"),
+        ("seed-procedure=slow", "slow+tail+separate-verify", "tail and separate-verify"),
+        ("seed-procedure=slow", "suffix+translator", "needs translator, which"),
+        ("learn_from: extract:train", "learn_from: extract:all", "wallclock.learn_from is"),
+        ("learn_from: extract:train", "dataset: other", "wallclock.dataset is 'other'"),
+        ("learn_from: extract:train", "questions: 0", "wallclock.questions is 0"),
+        ("learn_from: extract:train", "rounds: 2", "wallclock.rounds is no key"),
+    ],
+)  # fmt: skip
+def test_faults_of_what_is_made_and_timed(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert old in MADE
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, MADE.replace(old, new, 1))
+    assert named in str(caught.value)
+    assert "study.yaml" in str(caught.value)
+
+
+def test_what_needs_scenes_says_so(tmp_path: Path) -> None:
+    lines = MADE.splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("scenes:"))
+    with pytest.raises(InputError, match=r"extract\.scenes is missing"):
+        read(tmp_path, text)
+    text = text.replace("{pair:", "{scenes: there, pair:").replace(
+        "{configs", "{scenes: x, configs"
+    )
+    config = read(tmp_path, text)
+    assert config.extract is not None
+    assert config.extract.scenes == tmp_path / "there"
+    with pytest.raises(InputError, match="datasets is missing"):
+        read(tmp_path, "name: nothing\n")

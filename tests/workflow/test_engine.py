@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from crossdraft.base.result import refuse_taken
 from crossdraft.workflow.engine import Engine, Report, Step, StudyError
 from crossdraft.workflow.journal import Journal
 from crossdraft.workflow.marker import set_aside
+from tests.workflow.mortal import DeadError, Mortal
 
 
 class Bench:
@@ -236,39 +235,6 @@ def test_states(bench: Bench, source: Path) -> None:
     assert states(changed) == [("to do", "something it depends on has changed")]
     (bench.out / "a" / "result.json").unlink()
     assert states(steps[0]) == [("to do", "its result is gone")]
-
-
-class DeadError(BaseException):
-    """The process is gone: nothing that touches files works any more."""
-
-
-class Mortal:
-    """Makes the n-th change of a file the last one, before or after it happens."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, dies_at: int, *, after: bool) -> None:
-        self.changes, self.dead, self._dies_at, self._after = 0, False, dies_at, after
-        for owner, name in (
-            (Path, "replace"), (Path, "rename"), (Path, "mkdir"), (Path, "unlink"),
-            (Path, "touch"), (Path, "write_bytes"), (shutil, "rmtree"),
-        ):  # fmt: skip
-            patch.setattr(owner, name, self._wrap(getattr(owner, name)))
-
-    def _wrap(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def change(*args: Any, **kwargs: Any) -> Any:
-            if self.dead:
-                raise DeadError
-            self.changes += 1
-            last = self.changes == self._dies_at
-            if last and not self._after:
-                self.dead = True
-                raise DeadError
-            done = real(*args, **kwargs)
-            if last:
-                self.dead = True
-                raise DeadError
-            return done
-
-        return change
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -21,7 +21,7 @@ from crossdraft.base.files import write_json
 from crossdraft.drafters.checkpoint import load_drafter
 from crossdraft.pairs.formats import read_pairs, write_pairs
 from crossdraft.pairs.record import PairSet
-from crossdraft.workflow.config import read_study
+from crossdraft.workflow.check import read_study
 from crossdraft.workflow.engine import StudyError
 from crossdraft.workflow.study import Study
 from tests.make import recorded_pairs

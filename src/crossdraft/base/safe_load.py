@@ -110,6 +110,57 @@ def load_plain(
     return loaded
 
 
+class _Record:
+    """Stands for an object of a class that we do not have: its fields, and none of its code."""
+
+    def __new__(cls) -> _Record:
+        """Without arguments: a function that the pickle would call gets some, and fails here."""
+        return super().__new__(cls)
+
+
+def load_recorded(path: Path, expected: str = "what torch.save wrote") -> Any:
+    """As `load_plain`, but values of a mapping may be objects: they come as mappings of their
+    fields, which must be plain. Their classes are neither looked for nor run.
+
+    Raises:
+        InputError: as `load_plain`.
+    """
+    try:
+        return load_plain(path, expected)
+    except InputError:
+        names = _foreign_names(path)
+        if not names:
+            raise
+        loaded = _of_records(path, expected, names)
+        if loaded is None or _other_than_plain(loaded) is not None:
+            raise
+        return loaded
+
+
+def _foreign_names(path: Path) -> list[str]:
+    """Classes and functions that torch's restricted loader does not know; empty in old files."""
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    try:
+        return list(get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # torch raises many kinds on damaged bytes
+        return []
+
+
+def _of_records(path: Path, expected: str, names: list[str]) -> dict[Any, Any] | None:
+    """A mapping in which records stand for objects of these classes; None if it cannot be read."""
+    from torch.serialization import safe_globals
+
+    try:
+        with safe_globals([(_Record, name) for name in names]):
+            loaded = _unpickled(path, expected)
+    except InputError:
+        return None
+    if not isinstance(loaded, dict):
+        return None
+    return {key: vars(value) if type(value) is _Record else value for key, value in loaded.items()}
+
+
 def _unpickled(path: Path, expected: str, *, mapped: bool = False) -> Any:
     """What torch's own restricted loader makes of a file."""
     import torch

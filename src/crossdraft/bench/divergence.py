@@ -25,8 +25,9 @@ from crossdraft.decoding.rules import Rule
 from crossdraft.decoding.stopping import End, StopAt
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import NOTHING, Fixed, Width
-from crossdraft.drafters.base import Budget, Context, Drafter
+from crossdraft.drafters.base import Budget, Context, Drafter, StateFollower
 from crossdraft.drafters.none import NoDrafter
+from crossdraft.pairs.record import Head
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Session, Step
 from crossdraft.vlm.target import Target
@@ -87,6 +88,8 @@ class Asked:
         session: a fresh one, in the way that is compared.
         plain: a fresh one, opened for this question alone.
         beside: what another fork of the picture answers in turn with this; None for nobody.
+        head: the target's, where a drafter reads it.
+        follower: the event model on the target's words, where a drafter reads its states.
     """
 
     text: str
@@ -96,12 +99,14 @@ class Asked:
     session: Callable[[], Session]
     plain: Callable[[], Session]
     beside: Beside | None = None
+    head: Head | None = None
+    follower: StateFollower | None = None
 
     def answered(
         self, target: Target, rule: Rule, drafter: Drafter, width: Width
     ) -> tuple[Generation, Sibling | None]:
         """By the loop, through the session that is compared; and what was answered in turn."""
-        context = Context(self.text, self.stream)
+        context = Context(self.text, self.stream, head=self.head, follower=self.follower)
         drafting = Drafting(drafter, width, target.may_draft)
         sibling = self.sibling(rule)
         answer = decode(

@@ -17,17 +17,30 @@ from functools import partial
 from itertools import cycle
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from crossdraft.base.errors import InputError
 from crossdraft.bench.adversaries import ADVERSARIES, Adversary
 from crossdraft.bench.lossless_lines import Compared, Plain
 from crossdraft.bench.lossless_runs import Bench, MakeWidth
 from crossdraft.bench.made_scene import MadeScene
-from crossdraft.decoding.models import DRAFT_TOKENS, Models, bridge_to, tokenizer_of
+from crossdraft.decoding.following import Following
+from crossdraft.decoding.models import Models, bridge_to, tokenizer_of
+from crossdraft.decoding.overlap_given import states_over
 from crossdraft.decoding.rules import Greedy, Rule
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import NOTHING, Fixed, Took
-from crossdraft.drafters.base import Budget, Drafter
-from crossdraft.vlm.drafting import own_answer
+from crossdraft.drafters.base import (
+    DRAFT_STATES,
+    FORCED_STATES,
+    HEAD,
+    OF_THE_EVENT_MODEL,
+    Budget,
+    Drafter,
+)
+from crossdraft.vlm.drafting import Follower, own_answer
+from crossdraft.vlm.live_head import head_of
 from crossdraft.vlm.target import Target
 
 
@@ -93,12 +106,17 @@ def verify_lossless(
     _refuse(questions, widths, rules, max_new_tokens)
     shown = MadeScene() if scene is None else scene
     words = None
-    if any(DRAFT_TOKENS in drafter.needs for drafter in drafters):
-        words = _Words.of(models.drafter, shown, questions, max_new_tokens)
+    needs = frozenset[str]().union(*(drafter.needs for drafter in drafters))
+    if OF_THE_EVENT_MODEL & needs:
+        words = _Words.of(models.drafter, shown, questions, max_new_tokens, DRAFT_STATES in needs)
     # Asked for last: where the pair holds one model at a time, the event model makes room here.
     target = models.target
     streams = _streams(words, target, len(questions))
-    bench = Bench(target, shown, questions, streams, max_new_tokens)
+    head = head_of(target) if HEAD in needs else None
+    followers: list[Following] = []
+    if FORCED_STATES in needs:
+        followers = _followers(models, streams[0], shown, questions)
+    bench = Bench(target, shown, questions, streams, max_new_tokens, head, followers)
     made: list[Drafter | type[Adversary]] = [*drafters, *ADVERSARIES]
     for rule in rules:
         yield bench.plain_answers(rule)
@@ -116,28 +134,52 @@ class _Words:
     answers: tuple[tuple[int, ...], ...]
     tokenizer: Any | None
     vocabulary: int
+    states: tuple[Tensor, ...] | None
 
     @classmethod
-    def of(cls, model: Target, scene: Any, questions: Sequence[str], most: int) -> _Words:
+    def of(
+        cls, model: Target, scene: Any, questions: Sequence[str], most: int, states: bool
+    ) -> _Words:
         prompts = [model.prompt(scene, question) for question in questions]
         picture = model.open(prompts[0])
-        answers = [
-            tuple(one.token for one in own_answer(picture.fork(), prompt, most, model.eos_ids))
-            for prompt in prompts
+        said = [list(own_answer(picture.fork(), prompt, most, model.eos_ids)) for prompt in prompts]
+        thoughts = [
+            torch.stack([one.state for one in answer]).to("cpu", torch.float32) for answer in said
         ]
-        return cls(tuple(answers), tokenizer_of(model), model.decoder.vocabulary)
+        return cls(
+            tuple(tuple(one.token for one in answer) for answer in said),
+            tokenizer_of(model),
+            model.decoder.vocabulary,
+            tuple(thoughts) if states else None,
+        )
 
 
 def _streams(words: _Words | None, target: Target, count: int) -> list[AnswerStream]:
     """The event model's finished answers in words of the target, empty where nobody reads them."""
     bridge = None if words is None else bridge_to(target, words.tokenizer, words.vocabulary)
     streams = []
-    for answer in [()] * count if words is None else words.answers:
-        stream = AnswerStream(bridge)
-        stream.append(answer)
+    for number, answer in enumerate([()] * count if words is None else words.answers):
+        kept = None if words is None else words.states
+        stream = AnswerStream(bridge, needs=frozenset(() if kept is None else {DRAFT_STATES}))
+        stream.append(answer, states=None if kept is None else kept[number])
         stream.close()
         streams.append(stream)
     return streams
+
+
+def _followers(
+    models: Models, stream: AnswerStream, scene: Any, questions: Sequence[str]
+) -> list[Following]:
+    """The event model on the target's words, for each question; none where one model is held at a
+    time, or the two have different tokenizers: drafters then read its own answer's states."""
+    pair = getattr(models, "pair", None)
+    if not stream.one_vocabulary or (pair is not None and pair.load == "in_turn"):
+        return []
+    model = models.drafter
+    prompts = [model.prompt(scene, question) for question in questions]
+    picture = model.open(prompts[0])
+    readings = [Follower(picture.fork(), prompt) for prompt in prompts]
+    return [Following(partial(states_over, reading)) for reading in readings]
 
 
 def _refuse(

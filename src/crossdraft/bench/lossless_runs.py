@@ -33,7 +33,8 @@ from crossdraft.decoding.rules import Rule
 from crossdraft.decoding.stopping import StopAt
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import Width
-from crossdraft.drafters.base import Drafter
+from crossdraft.drafters.base import Drafter, StateFollower
+from crossdraft.pairs.record import Head
 from crossdraft.scenes.questions import DEFAULT_QUESTIONS
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Session
@@ -60,7 +61,10 @@ class Bench:
         questions: Sequence[str],
         streams: Sequence[AnswerStream],
         most: int,
+        head: Head | None = None,
+        followers: Sequence[StateFollower] = (),
     ) -> None:
+        self.head, self.followers = head, followers
         self.target, self.most, self.count = target, most, len(questions)
         self.tokenizer = tokenizer_of(target)
         #: Those that are asked, and one more where forks would otherwise have but one to answer.
@@ -224,6 +228,7 @@ class Bench:
             self.questions[number], prompt, self.streams[number], stopping,
             opened if session == FRESH else forked, opened,
             self._beside(self._other(number)) if session == IN_TURN else None,
+            self.head, self.followers[number] if number < len(self.followers) else None,
         )  # fmt: skip
 
     def _beside(self, number: int) -> Beside:

@@ -27,6 +27,7 @@ from crossdraft.cli.extract import extract
 from crossdraft.cli.generate import generate
 from crossdraft.cli.lm_head import lm_head
 from crossdraft.cli.pair import pair
+from crossdraft.cli.report import report
 from crossdraft.cli.scenes import scenes
 from crossdraft.cli.study import study
 from crossdraft.cli.train import train
@@ -58,6 +59,7 @@ app.command()(analyze)
 app.command()(estimate)
 app.add_typer(bench, name="bench")
 app.command()(study)
+app.add_typer(report, name="report")
 app.command()(convert)
 app.add_typer(scenes, name="scenes")
 

@@ -88,14 +88,12 @@ def wallclock(
 
     Example: crossdraft bench wallclock --scenes world --configs none,hf-generate,suffix
     """
-    from crossdraft.base.result import Result, RunFolder, refuse_taken
-    from crossdraft.base.trace import write_trace
+    from crossdraft.base.result import RunFolder, refuse_taken
     from crossdraft.bench.wallclock.plan import WallclockConfig
-    from crossdraft.bench.wallclock.run import run
     from crossdraft.cli.making import resumable
     from crossdraft.cli.progress import progress_bar
-    from crossdraft.report.wallclock import write_report
     from crossdraft.scenes.questions import DEFAULT_QUESTIONS, read_questions
+    from crossdraft.workflow.steps import run_wallclock
 
     asked_questions = (
         DEFAULT_QUESTIONS if questions_file is None else read_questions(questions_file)
@@ -121,25 +119,17 @@ def wallclock(
     refuse_taken(place)
     with resumable(), progress_bar() as sink:
         try:
-            outcome = run(asked, place, sink, lambda text: print(f"costs: {text}", file=sys.stderr))
+            result = run_wallclock(
+                asked, place, sink, lambda text: print(f"costs: {text}", file=sys.stderr)
+            )
         except KeyboardInterrupt:
             if out is None and place.exists():
                 print(f"\nits folder: add --out {place}", file=sys.stderr)
             raise
-    resolved = asked.to_json()
-    result = Result("bench wallclock", outcome.payload, resolved, (), outcome.warnings).to_json()
-    folder = RunFolder.create("wallclock", place)
-    folder.write_config(resolved)
-    write_report(result, folder.path)
-    if outcome.example is not None:
-        about = {key: result["example"][key] for key in ("scene", "question")}
-        shown = outcome.example
-        write_trace(folder.path / "trace.json.gz", shown.tracks(), about, shown.moments())
-    folder.write_result(result)
     if as_json:
         print_json(result)
     else:
-        _show(result, folder.path)
+        _show(result, place)
 
 
 def _show(result: dict[str, Any], folder: Path) -> None:

@@ -7,10 +7,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from crossdraft.cli.estimate_seed import estimate_seed
 from crossdraft.cli.json_out import print_json
 
 #: Widest line printed.
 _COLUMNS = 100
+
+
+#: Options that always have a value, and those of the seed study's models that are lists.
+_ALWAYS = ("verify", "baseline", "kth", "eos", "seed")
+_LISTS = ("free_tokens", "decode_consecutive")
 
 
 def _time(help_: str) -> Any:
@@ -99,6 +105,28 @@ def estimate(
     baseline: Annotated[
         str, typer.Option(help="What a speed-up is over; only the target alone is accepted.")
     ] = "target",
+    cost_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="seed-a|seed-b",
+            help="The seed study's cost model instead: its own table, or of the two values below.",
+            show_default=False,
+        ),
+    ] = None,
+    free_tokens: Annotated[
+        list[float] | None,
+        typer.Option(help="seed-b: accepted of the first verification; repeatable."),
+    ] = None,
+    decode_consecutive: Annotated[
+        list[float] | None,
+        typer.Option(help="seed-a, seed-b: accepted of each further one; repeatable."),
+    ] = None,
+    gamma_decode: Annotated[
+        int | None, typer.Option(help="seed-a: drafts of a verification.", show_default="5")
+    ] = None,
+    num_output_tokens: Annotated[
+        int | None, typer.Option(help="seed-a, seed-b: tokens of an answer.", show_default="50")
+    ] = None,
     kth: Annotated[int, typer.Option(help="Also say when the K-th token is there.")] = 10,
     eos: Annotated[int, typer.Option(help="Token id that ends an answer.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
@@ -115,6 +143,7 @@ def estimate(
 
     Example: crossdraft estimate stages.json.gz --replay suffix --nodes 60 --depth 16 --online
     """
+    from crossdraft.base.errors import InputError
     from crossdraft.base.result import Result, RunFolder, refuse_taken
     from crossdraft.cli.progress import progress_bar
     from crossdraft.evaluation.estimate_config import EstimateConfig
@@ -150,6 +179,20 @@ def estimate(
         "eos": eos,
         "seed": seed,
     }
+    own = {"free_tokens": free_tokens, "decode_consecutive": decode_consecutive,
+           "gamma_decode": gamma_decode, "num_output_tokens": num_output_tokens}  # fmt: skip
+    if cost_model is not None:
+        asked = {**{k: v for k, v in given.items() if k not in _ALWAYS}, **own}
+        named = {k: v for k, v in asked.items() if v is not None and k not in _LISTS}
+        estimate_seed(
+            cost_model, free_tokens or (), decode_consecutive or (), named, out, as_json=as_json
+        )
+        return
+    if stray := [name for name, value in own.items() if value is not None]:
+        raise InputError(
+            "it belongs to --cost-model", where="--" + stray[0].replace("_", "-"),
+            hint="crossdraft estimate --cost-model seed-b",
+        )  # fmt: skip
     config = EstimateConfig.parse(**{k: v for k, v in given.items() if v is not None})
     if out is not None:
         refuse_taken(out)

@@ -9,18 +9,25 @@ from typing import Annotated, Any
 
 import typer
 
+from crossdraft.cli.evaluate_options import arrived_words, named_drafters, training_options
 from crossdraft.cli.json_out import print_json
 
 Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[DRAFTER]...",
-        help="Drafters to evaluate: names, names joined by + (an ensemble), or checkpoints. "
+        help="Drafters to evaluate: names, names joined by + (an ensemble), checkpoints, or two of "
+        "these joined by : (one in the prefill, one behind it). "
         "Trainable ones are trained in each fold. The controls (none, position, suffix, "
         "drafter-text, shuffled and blind twins) always run beside them.",
         show_default=False,
     ),
 ]
+
+
+def _seed(help_: str, shown: str) -> Any:
+    """An option of the seed study's cost models, under its name."""
+    return typer.Option(help=f"{help_}, in the seed study's cost models.", show_default=shown)
 
 
 def evaluate(
@@ -32,6 +39,58 @@ def evaluate(
         Path | None,
         typer.Option(help="Recorded answers of other drives to learn from.", show_default="folds"),
     ] = None,
+    lm_head: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The target's head, for drafters that predict states.",
+            show_default="lm_head.safetensors in the store",
+        ),
+    ] = None,
+    prefill_drafter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DRAFTER",
+            help="Also evaluate two drafters in turn: this one drafts for the prefill.",
+            show_default=False,
+        ),
+    ] = None,
+    decode_drafter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DRAFTER", help="And this one behind it; none for either.", show_default=False
+        ),
+    ] = None,
+    two_phase: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="Several of these by name, such as configs/two_phase.yaml.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the runs that --two-phase names.", show_default=False),
+    ] = None,
+    cost_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="seed-a|seed-b",
+            help="Also show what the seed study's cost model projects.",
+            show_default=False,
+        ),
+    ] = None,
+    egpt_prefill_ms: Annotated[float | None, _seed("Event model's prefill", "130")] = None,
+    egpt_per_token_ms: Annotated[float | None, _seed("Each token of it", "25")] = None,
+    vl_prefill_ms: Annotated[float | None, _seed("The target's prefill", "310")] = None,
+    vl_per_token_ms: Annotated[float | None, _seed("One step of the target", "25")] = None,
+    adapter_latency_ms: Annotated[float | None, _seed("One pass of an adapter", "1.5")] = None,
+    gamma_decode: Annotated[int | None, _seed("Drafts of a verification", "5")] = None,
+    gamma_prefill: Annotated[
+        int | None, _seed("Drafts of the first one", "what fits by these times: 7")
+    ] = None,
+    num_output_tokens: Annotated[int | None, _seed("Tokens of an answer", "50")] = None,
     folds: Annotated[
         int | None,
         typer.Option(help="Split PAIRS into this many folds by drive or block.", show_default="5"),
@@ -110,9 +169,26 @@ def evaluate(
 
     if train_pairs is not None and folds is not None:
         raise InputError("--train-pairs and --folds exclude each other")
+    asked = [*(drafters or ())]
+    if prefill_drafter is not None or decode_drafter is not None:
+        asked.append(f"{prefill_drafter or 'none'}:{decode_drafter or 'none'}")
+    times = {
+        "egpt_prefill_ms": egpt_prefill_ms,
+        "egpt_per_token_ms": egpt_per_token_ms,
+        "vl_prefill_ms": vl_prefill_ms,
+        "vl_per_token_ms": vl_per_token_ms,
+        "adapter_latency_ms": adapter_latency_ms,
+        "gamma_decode": gamma_decode,
+        "gamma_prefill": gamma_prefill,
+        "num_output_tokens": num_output_tokens,
+    }
     config = EvaluateConfig.parse(
         pairs=pairs,
-        drafters=tuple(drafters or ()),
+        drafters=tuple(asked),
+        named=named_drafters(two_phase, checkpoints),
+        lm_head=lm_head,
+        seed_times={name: value for name, value in times.items() if value is not None},
+        cost_model=cost_model,
         train_pairs=train_pairs,
         folds=5 if folds is None else folds,
         gap=gap,
@@ -121,12 +197,12 @@ def evaluate(
         depth=depth,
         online=online,
         stride_clips=stride_clips,
-        arrived=_arrived(arrived),
+        arrived=arrived_words(arrived),
         cost_curve=cost_curve,
         strict=strict,
         seed=seed,
         eos=eos,
-        train=_training_options(option or [], device=device, seed=seed, num_epochs=num_epochs),
+        train=training_options(option or [], device=device, seed=seed, num_epochs=num_epochs),
     )
     folder = RunFolder.planned("evaluate") if out is None else out
     try:
@@ -141,47 +217,6 @@ def evaluate(
         print_json(result)
     else:
         _show(result, folder)
-
-
-def _arrived(value: str) -> str | int:
-    """`clock` and `all` as they are, anything else as a number of tokens."""
-    from crossdraft.base.errors import InputError
-
-    if value in ("clock", "all"):
-        return value
-    if value.isdecimal():
-        return int(value)
-    raise InputError(f"{value!r}", where="--arrived", expected="clock, all, or a number of tokens")
-
-
-def _training_options(given: Sequence[str], **for_all: Any) -> dict[str, Any]:
-    """`num_epochs=3` for all trainings, `token-adapter.num_layers=2` for those of one drafter."""
-    import yaml
-
-    from crossdraft.base.errors import InputError
-
-    options: dict[str, Any] = {name: value for name, value in for_all.items() if value is not None}
-    for text in given:
-        name, equals, value = text.partition("=")
-        drafter, dot, own = name.rpartition(".")
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            parsed = None
-        if not equals or not own or (dot and not drafter) or parsed is None:
-            raise InputError(f"{text!r}", where="--option", expected="[DRAFTER.]NAME=VALUE")
-        place = options.setdefault(drafter, {}) if dot else options
-        place[own.replace("-", "_")] = float(value) if _is_float(value, parsed) else parsed
-    return options
-
-
-def _is_float(value: str, parsed: object) -> bool:
-    """`1e-3`, which YAML takes for a word."""
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return isinstance(parsed, str)
 
 
 #: What fits a terminal of 80 columns; RESULTS.md has every column.

@@ -74,6 +74,14 @@ def extract(
     top_logits: Annotated[
         int, typer.Option(metavar="K", min=0, help="Keep the K largest logits of each position.")
     ] = 0,
+    shuffle_events: Annotated[
+        bool,
+        typer.Option(
+            "--shuffle-events",
+            help="Show the drafter another drive's events: a control. What still helps does not "
+            "come from the scene.",
+        ),
+    ] = False,
     chunk_size: Annotated[
         int | None,
         typer.Option(
@@ -158,14 +166,14 @@ def extract(
         out, chosen, scenes,
         split=split, questions=_questions(questions, max_questions), keep=keep,
         max_new_tokens=max_new_tokens, max_samples=max_samples, chunk_size=chunk_size,
-        batch_clips=batch_clips,
+        batch_clips=batch_clips, shuffled=shuffle_events,
     )  # fmt: skip
     how, count = _how(plan, workers, save_interval, retries, sequential)
     count = min(count, plan.shards)
     config: dict[str, Any] = {
         "pair": chosen.to_json(), "scenes": str(scenes), "out": str(out), "split": split,
         "questions": list(plan.questions), "max_samples": max_samples,
-        "max_new_tokens": max_new_tokens, **keep.to_json(),
+        "max_new_tokens": max_new_tokens, "shuffle_events": shuffle_events, **keep.to_json(),
         "chunk_size": plan.clips_per_shard * len(plan.questions),
         "batch_clips": plan.batch_clips, "save_interval": save_interval,
         "sequential": sequential, "workers": count, "retries": retries, "dry_run": dry_run,

@@ -149,7 +149,7 @@ def generate(
 
     Example: crossdraft generate --scene drive.mp4 -q "What is ahead?" --drafter drafter-text
     """
-    from crossdraft.decoding.models import DRAFT_TOKENS
+    from crossdraft.drafters.base import OF_THE_EVENT_MODEL
     from crossdraft.scenes.scene import warnings_about
     from crossdraft.vlm.scene_events import with_events
 
@@ -176,7 +176,7 @@ def generate(
         speculator = _speculator(
             stack, chosen, answer_with, drafter or "suffix", width, rule, remember, way
         )
-        hears = DRAFT_TOKENS in speculator.drafter.needs
+        hears = bool(OF_THE_EVENT_MODEL & speculator.drafter.needs)
         if overlap is not None and not hears:
             needless = f"drafter {speculator.drafter.name}, which reads no words of an event model"
             refuse_without_effect({"--overlap": overlap}, needless)

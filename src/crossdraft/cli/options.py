@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 #: The pair of commands that load models where none is named: it always fits.
 DEFAULT_PAIR = shipped.EMBEDDED
 #: What help texts say of a pair.
-PAIR_HELP = f"A YAML file, or the name of a shipped pair: {' or '.join(shipped.shipped_pairs())}."
+_NAMES = " or ".join(shipped.shipped_pairs())
+PAIR_HELP = f"A YAML file, a folder with pair.yaml, or the name of a shipped pair: {_NAMES}."
 _SCENE_HELP = (
     "An event file, a video, EVENTS,VIDEO or DATASET/drive/clip. Events that a drafter reads and "
     "nobody recorded are simulated from the video."

@@ -14,6 +14,7 @@ from crossdraft.cli.json_out import print_json
 from crossdraft.cli.options import PAIR_HELP, Set
 from crossdraft.cli.pair_score import score
 from crossdraft.cli.pair_train import train_embedded
+from crossdraft.cli.pair_tune import tune
 
 #: Columns of labels, and of a line.
 _LABEL, _COLUMNS = 14, 100
@@ -21,6 +22,7 @@ _LABEL, _COLUMNS = 14, 100
 pair = typer.Typer(help="The two models of a study.", no_args_is_help=True)
 pair.command()(score)
 pair.command("train-embedded")(train_embedded)
+pair.command()(tune)
 
 
 @pair.callback()

@@ -1,4 +1,4 @@
-"""`crossdraft study`: several data sets, each trained, evaluated and summarised."""
+"""`crossdraft study`: scenes, answers, trainings, evaluations and times, out of one file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 def study(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG.yaml", help="The study; see configs/tokens.yaml.")
+        Path,
+        typer.Argument(
+            metavar="CONFIG.yaml",
+            help="The study; see configs/tokens.yaml and configs/ladder.yaml.",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -31,7 +35,7 @@ def study(
         bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")
     ] = False,
 ) -> None:
-    """Train, evaluate and summarise several data sets.
+    """Make scenes, extract answers, train, evaluate, time and summarise: what the file asks for.
 
     The same call goes on where a killed or interrupted one stood. Steps are skipped while their
     options, their files and the steps before them are unchanged; a step that runs anew keeps its
@@ -40,7 +44,7 @@ def study(
     Example: crossdraft study configs/tokens.yaml
     """
     from crossdraft.cli.progress import progress_bar
-    from crossdraft.workflow.config import read_study
+    from crossdraft.workflow.check import read_study
     from crossdraft.workflow.study import Study
 
     asked = read_study(config)
@@ -106,7 +110,12 @@ def _show_plan(states: Sequence[StepState], folder: Path, as_json: bool) -> None
 def _show(result: Mapping[str, Any], folder: Path, work: str) -> None:
     """The tables of every data set, what to know, and where the files are."""
     from crossdraft.cli.table import print_table
-    from crossdraft.report.study import evaluation_table, evaluation_title, training_table
+    from crossdraft.report.study import (
+        evaluation_table,
+        evaluation_title,
+        timed_table,
+        training_table,
+    )
 
     for dataset in result["datasets"]:
         print(f"\n{dataset['name']}")
@@ -118,6 +127,11 @@ def _show(result: Mapping[str, Any], folder: Path, work: str) -> None:
             print_table(*evaluation_table(evaluation))
             for warning in evaluation["warnings"]:
                 print(f"note: {warning}")
+    if (timed := result.get("wallclock")) is not None:
+        print("\nagainst the clock")
+        print_table(*timed_table(timed))
+        for warning in timed["warnings"]:
+            print(f"note: {warning}")
     for warning in result["warnings"]:
         print(f"note: {warning}")
     print("below each value: its 95 % interval")

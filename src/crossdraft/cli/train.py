@@ -7,6 +7,7 @@ The options of a subcommand are those of the run and the loop, and the fields of
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 import typer.core
 
+from crossdraft.base.errors import InputError
 from crossdraft.cli.json_out import print_json
 
 if TYPE_CHECKING:
@@ -34,6 +36,11 @@ class _Drafters(typer.core.TyperGroup):
         return [name for name in REGISTRY if is_trainable(name)]
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        from crossdraft.drafters.registry import LADDER
+
+        # The seed study's numbers name the levels of the ladder too.
+        numbered = {number.lower(): name for name, number in LADDER.items() if number}
+        cmd_name = numbered.get(cmd_name.lower(), cmd_name)
         if cmd_name not in self.list_commands(ctx):
             return None
         single = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -87,6 +94,7 @@ def _of_run() -> list[inspect.Parameter]:
         _parameter("task_name", str, described["task_name"], shown="1s, 500ms, … as in the data"),
         _parameter("max_train_samples", int, described["max_train_samples"], shown="all"),
         _parameter("eos", int, described["eos"], shown="2"),
+        _parameter("lm_head", Path, described["lm_head"], shown="lm_head.safetensors in PAIRS"),
         _parameter("out", Path, "Folder for the run.", shown="runs/<task>_<date>_<time>"),
         inspect.Parameter(
             "as_json", inspect.Parameter.KEYWORD_ONLY, default=False,
@@ -145,6 +153,10 @@ def _train(name: str, values: Mapping[str, Any]) -> None:
     options = {key: value for key, value in values.items() if key not in ("out", "as_json")}
     config = training_config(name, options)
     folder = values["out"]
+    if folder is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            "several processes train together", expected="--out DIR, the same for all of them"
+        )
     if folder is None:
         folder = RunFolder.planned(task_name(config, read_answers(config.pairs, config.eos)))
     try:
@@ -153,6 +165,8 @@ def _train(name: str, values: Mapping[str, Any]) -> None:
     except KeyboardInterrupt:
         print(f"\ninterrupted; go on with the same call and --out {folder}", file=sys.stderr)
         raise typer.Exit(130) from None
+    if not result:  # the first process says it
+        return
     if values["as_json"]:
         print_json(result)
     else:

@@ -96,6 +96,7 @@ def verify(
     """
     from crossdraft.bench.lossless import verify_lossless
     from crossdraft.bench.lossless_lines import summary
+    from crossdraft.drafters.base import OF_THE_EVENT_MODEL
     from crossdraft.drafters.find import find_drafter
     from crossdraft.scenes.scene import warnings_about
     from crossdraft.vlm.model_spec import ROLES
@@ -108,7 +109,7 @@ def verify(
     drafters = [find_drafter(name) for name in names]
     found = None if scene is None else scene_of(scene, sensor)
     chosen = pair_of(pair, overrides)
-    reads = any("draft_tokens" in one.needs for one in drafters)
+    reads = any(OF_THE_EVENT_MODEL & one.needs for one in drafters)
     if found is not None and reads:
         found = with_events(chosen, found)
     warned = [] if found is None else warnings_about(found)

@@ -17,13 +17,16 @@ def until_eos(answer: Sequence[int], eos: int) -> tuple[int, ...]:
     return tokens[: tokens.index(eos) + 1] if eos in tokens else tokens
 
 
-def read_answers(path: Path, eos: int) -> PairSet:
+def read_answers(path: Path, eos: int, head_file: Path | None = None) -> PairSet:
     """Pairs of a file, target answers ended by their first EOS as decoding ends them.
+
+    Args:
+        head_file: the target's head, where a pair store does not hold it.
 
     Raises:
         InputError: as `read_pairs`.
     """
-    found = read_pairs(path)
+    found = read_pairs(path, head_file)
     ended = tuple(
         replace(pair, target_tokens=until_eos(pair.target_tokens, eos)) for pair in found.pairs
     )

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from crossdraft.drafters.base import Snapshot
 from crossdraft.pairs.record import Pair
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: More tokens than any answer has.
 _ALL = 1 << 30
@@ -112,8 +116,12 @@ def clocked(pair: Pair) -> Arrival:
 class RecordedStream:
     """A recorded drafter answer behind the live `Stream` interface."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
-        self._tokens = tuple(tokens)
+    def __init__(self, tokens: Sequence[int], states: Tensor | None = None) -> None:
+        """
+        Args:
+            states: [len(tokens), hidden] behind each token, where a drafter needs them.
+        """
+        self._tokens, self._states = tuple(tokens), states
         self.visible = len(self._tokens)
 
     def __len__(self) -> int:
@@ -121,4 +129,5 @@ class RecordedStream:
 
     def snapshot(self) -> Snapshot:
         shown = self._tokens[: self.visible]
-        return Snapshot(shown, closed=len(shown) == len(self._tokens))
+        states = None if self._states is None else self._states[: self.visible]
+        return Snapshot(shown, len(shown) == len(self._tokens), states)

@@ -27,8 +27,9 @@ from crossdraft.decoding.loop import Drafting, decode
 from crossdraft.decoding.stopping import End
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.decoding.width import Fixed, Width
-from crossdraft.drafters.base import Budget, Context, Drafter, Stream
+from crossdraft.drafters.base import HEAD, OF_THE_EVENT_MODEL, Budget, Context, Drafter, Stream
 from crossdraft.drafters.find import find_drafter
+from crossdraft.vlm.live_head import head_of
 from crossdraft.vlm.session import Step
 
 #: Offered where nothing is measured: few enough nodes to widen a step little on most machines.
@@ -114,7 +115,11 @@ class SpeculativeGenerate:
         self.last = decode(
             inputs.open(target),
             inputs.prompt,
-            Context(question or " ".join(map(str, inputs.prompt.question)), stream),
+            Context(
+                question or " ".join(map(str, inputs.prompt.question)),
+                stream,
+                head=head_of(target) if HEAD in self.drafter.needs else None,
+            ),
             Drafting(self.drafter, self.width, target.may_draft),
             chooser,
             chooser,
@@ -129,7 +134,7 @@ class SpeculativeGenerate:
     def _stream_or_none(self, stream: Stream | None) -> Stream:
         """The event model's answer, one without words for drafters that do not read it."""
         if stream is None:
-            if "draft_tokens" in self.drafter.needs:
+            if OF_THE_EVENT_MODEL & self.drafter.needs:
                 raise InputError(
                     f"drafter {self.drafter.name} reads an event model's answer, and generate runs "
                     "one model alone",

@@ -8,7 +8,7 @@ from typing import Any
 from crossdraft.base.clock import Spans
 from crossdraft.decoding.last_picture import LastPicture
 from crossdraft.decoding.models import prompt_of
-from crossdraft.vlm.drafting import Arrival, own_answer
+from crossdraft.vlm.drafting import Arrival, Follower
 from crossdraft.vlm.target import Target
 
 
@@ -26,6 +26,11 @@ class EventModel:
             self._model = model
         return self
 
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Ids that end its answers."""
+        return self._named().eos_ids
+
     def answer(
         self, scene: Any, question: str | Sequence[int], most: int, spans: Spans
     ) -> Iterator[Arrival]:
@@ -34,12 +39,23 @@ class EventModel:
         Raises:
             InputError: the scene or the question cannot be read.
         """
-        model = self._model
-        if model is None:
-            raise RuntimeError("no model was named")
+        reading = self.reading(scene, question, spans)
+        yield from reading.speak(most, self.eos_ids, spans.origin_ms)
+
+    def reading(self, scene: Any, question: str | Sequence[int], spans: Spans) -> Follower:
+        """The model with the question read: it can speak, and follow.
+
+        Raises:
+            InputError: the scene or the question cannot be read.
+        """
+        model = self._named()
         prompt = prompt_of(model, scene, question)
-        session = self._picture.session(model, scene, prompt, spans)
-        yield from own_answer(session, prompt, most, model.eos_ids, origin_ms=spans.origin_ms)
+        return Follower(self._picture.session(model, scene, prompt, spans), prompt)
+
+    def _named(self) -> Target:
+        if self._model is None:
+            raise RuntimeError("no model was named")
+        return self._model
 
     def forget(self) -> None:
         """Give the picture's memory back, and do not hold the model."""

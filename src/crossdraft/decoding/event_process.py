@@ -15,17 +15,20 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from queue import Queue, SimpleQueue
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from crossdraft.base.clock import Span, Spans
 from crossdraft.decoding.event_model import EventModel
-from crossdraft.decoding.overlap_given import told
-from crossdraft.vlm.drafting import Arrival
+from crossdraft.decoding.overlap_given import states_over, told
+from crossdraft.vlm.drafting import Arrival, Follower
 from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.pair_models import PairModels
+from crossdraft.vlm.target import Target
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Ask:
 
     Attributes:
         scene: pickled, so that one that cannot be read is this question's misfortune alone.
+        states: whether the state behind each word is sent, too.
+        followed: whether `Follow` may come behind it.
     """
 
     number: int
@@ -56,6 +61,8 @@ class Ask:
     question: str | Sequence[int]
     most: int
     origin_ms: float
+    states: bool = False
+    followed: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,19 @@ class Enough:
     """The answer to a question is not read any more."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Read the target's words behind a question, whose own answer ends here.
+
+    Attributes:
+        first: row from which states are wanted.
+    """
+
+    number: int
+    answer: tuple[int, ...]
+    first: int
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,7 @@ class Words:
     tokens: tuple[int, ...]
     arrival_ms: float
     spans: tuple[Span, ...]
+    states: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +119,17 @@ class Over:
 
     number: int
     spans: tuple[Span, ...]
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """States from the row that was asked for on, [n, hidden]; None: ids that the model does not
+    know, or `error`."""
+
+    number: int
+    spans: tuple[Span, ...]
+    states: NDArray[np.float32] | None
     error: str | None = None
 
 
@@ -115,19 +147,42 @@ class _Inbox:
         try:
             while True:
                 message = self._pipe.recv()
-                if isinstance(message, Enough):
+                if isinstance(message, Enough | Follow):
                     self.enough = max(self.enough, message.number)
-                elif isinstance(message, Forget):
-                    self._queue.put(message)
-                else:
+                elif isinstance(message, Ask):
                     self.enough = max(self.enough, message.number - 1)
+                if not isinstance(message, Enough):
                     self._queue.put(message)
         except (EOFError, OSError):
             os._exit(0)  # nobody is there to read what is being computed
 
-    def next(self) -> Ask | Forget:
-        message: Ask | Forget = self._queue.get()
+    def next(self) -> Ask | Follow | Forget:
+        message: Ask | Follow | Forget = self._queue.get()
         return message
+
+
+class _Outbox:
+    """Messages to the parent, sent as it takes them. It takes none during a pass of the target, and
+    states would fill the socket: the model must not wait for that."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._queue = pipe, Queue[Any]()
+        threading.Thread(target=self._give, daemon=True).start()
+
+    def send(self, message: Any) -> None:
+        self._queue.put(message)
+
+    def flush(self) -> None:
+        """Wait until all is sent."""
+        self._queue.join()
+
+    def _give(self) -> None:
+        try:
+            while True:
+                self._pipe.send(self._queue.get())
+                self._queue.task_done()
+        except OSError:
+            os._exit(0)  # nobody is there to read what is being computed
 
 
 class _Scenes:
@@ -146,50 +201,95 @@ class _Scenes:
         self._pickled, self._scene = b"", None
 
 
+class _Answers:
+    """The model, and what it has read of the last question."""
+
+    def __init__(self, model: Target, inbox: _Inbox, outbox: _Outbox) -> None:
+        self._model, self._inbox, self._outbox = model, inbox, outbox
+        self._asked, self._scenes = EventModel(), _Scenes()
+        self._number = -1
+        self._reading: Follower | None = None
+        self._spans, self._sent = Spans(), 0
+
+    def forget(self) -> None:
+        """Give back the memory of the last scene."""
+        self._asked.forget()
+        self._scenes.forget()
+        self._reading = None
+
+    def answer(self, ask: Ask) -> None:
+        """Say the model's own answer, until it is not read any more."""
+        self._reading, self._number = None, ask.number
+        self._spans, self._sent = Spans(ask.origin_ms), 0
+        error = None
+        try:
+            for one in self._words(ask):
+                if self._inbox.enough >= ask.number:
+                    break
+                state = one.state[None].to("cpu", torch.float32).numpy() if ask.states else None
+                said = Words(ask.number, (one.token,), one.arrival_ms, self._since(), state)
+                self._outbox.send(said)
+        except Exception as raised:  # too little memory, a scene that cannot be read: the next may
+            self.forget()
+            error = told(raised)
+        if not ask.followed:
+            self._reading = None
+        self._outbox.send(Over(ask.number, self._since(), error))
+
+    def follow(self, told_to: Follow) -> None:
+        """Read the target's words."""
+        states, error = None, None
+        try:
+            if self._reading is None or told_to.number != self._number:
+                error = "it has stopped"
+            else:
+                rows = states_over(self._reading, told_to.answer, told_to.first)
+                states = rows.numpy()
+        except ValueError:  # ids that it does not know
+            pass
+        except Exception as raised:
+            self.forget()
+            error = told(raised)
+        self._outbox.send(Read(told_to.number, self._since(), states, error))
+
+    def _words(self, ask: Ask) -> Iterator[Arrival]:
+        if self._inbox.enough >= ask.number:  # it came while another one was answered
+            return iter(())
+        asked = self._asked.of(self._model)
+        scene = self._scenes.of(ask.scene)
+        self._reading = asked.reading(scene, ask.question, self._spans)
+        return self._reading.speak(ask.most, asked.eos_ids, ask.origin_ms)
+
+    def _since(self) -> tuple[Span, ...]:
+        """Stages since the last message."""
+        new, self._sent = tuple(self._spans.spans[self._sent :]), len(self._spans.spans)
+        return new
+
+
 def serve(pipe: Connection) -> None:
     """Load what the first message names, then answer until the parent is gone."""
     start: Start = pipe.recv()
     if start.cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, start.cores)  # threads that are started later inherit it
-    inbox, asked, scenes = _Inbox(pipe), EventModel(), _Scenes()
+    inbox, outbox = _Inbox(pipe), _Outbox(pipe)
     torch.set_num_threads(start.threads)
     try:
         model = PairModels(start.pair, ("drafter",)).drafter
     except Exception as error:  # whatever it is, the parent has to know
-        pipe.send(Unable(told(error)))
+        outbox.send(Unable(told(error)))
+        outbox.flush()
         return
-    pipe.send(Ready())
+    outbox.send(Ready())
+    outbox.flush()
+    answers = _Answers(model, inbox, outbox)
     while True:
         message = inbox.next()
         if isinstance(message, Forget):
-            asked.forget()
-            scenes.forget()
+            answers.forget()
+        elif isinstance(message, Follow):
+            answers.follow(message)
         else:
-            _answer(pipe, inbox, asked.of(model), scenes, message)
-
-
-def _answer(pipe: Connection, inbox: _Inbox, asked: EventModel, scenes: _Scenes, ask: Ask) -> None:
-    spans, sent = Spans(ask.origin_ms), 0
-
-    def since() -> tuple[Span, ...]:
-        nonlocal sent
-        new, sent = tuple(spans.spans[sent:]), len(spans.spans)
-        return new
-
-    error = None
-    try:
-        words: Iterator[Arrival] = iter(())
-        if inbox.enough < ask.number:  # else it came while another one was answered
-            words = asked.answer(scenes.of(ask.scene), ask.question, ask.most, spans)
-        for one in words:
-            if inbox.enough >= ask.number:
-                break
-            pipe.send(Words(ask.number, (one.token,), one.arrival_ms, since()))
-    except Exception as raised:  # too little memory, a scene that cannot be read: the next one may
-        asked.forget()
-        scenes.forget()
-        error = told(raised)
-    pipe.send(Over(ask.number, since(), error))
+            answers.answer(message)
 
 
 def main() -> None:

@@ -50,10 +50,19 @@ class EventWords:
         return self._sides[way.mode]
 
     def begin(
-        self, way: Way, scene: Any, question: str | Sequence[int], most: int, origin_ms: float
+        self,
+        way: Way,
+        scene: Any,
+        question: str | Sequence[int],
+        most: int,
+        origin_ms: float,
+        needs: frozenset[str] = frozenset(),
     ) -> tuple[AnswerStream, OwnAnswer | None]:
         """The stream of an answer, and the answer itself; none and a closed stream where the event
         model takes no part.
+
+        Args:
+            needs: of the drafter that will read it, see `AnswerStream`.
 
         Raises:
             InputError: it answers before the target, and cannot read the scene or the question.
@@ -61,7 +70,7 @@ class EventWords:
         if way.mode == "none":
             return silent(), None
         side = self.side(way)
-        stream = AnswerStream(self.bridge)
+        stream = AnswerStream(self.bridge, needs=needs)
         return stream, side.begin(scene, question, most, stream, origin_ms)
 
     @cached_property

@@ -20,7 +20,7 @@ from crossdraft.decoding.rules import GREEDY, Rule
 from crossdraft.decoding.stopping import End, Stopping
 from crossdraft.decoding.verify import draftable
 from crossdraft.decoding.width import Took, Width
-from crossdraft.drafters.base import Budget, Context, Drafter
+from crossdraft.drafters.base import TARGET_STATES, Budget, Context, Drafter
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Session
 
@@ -127,7 +127,7 @@ def decode(
         InputError: as `Session.ask`.
     """
     drafter, width, spans = drafting.drafter, drafting.width, session.spans
-    wants_rows = "target_states" in drafter.needs
+    wants_rows = TARGET_STATES in drafter.needs
     answer: list[int] = []
     arrival_ms: list[float] = []
     passes: list[Pass] = []
@@ -149,7 +149,9 @@ def decode(
         passes.append(Pass(tree, verdict.path, len(new)))
         on_tokens(new)
         told_ms = now_ms()
-        drafter.observe(proposed.heard(verdict), step.kept(verdict.path) if wants_rows else None)
+        # Of an answer that was cut, the rows of what is left of it.
+        kept = step.kept(verdict.path[: len(new) - 1]) if wants_rows else None
+        drafter.observe(proposed.heard(verdict), kept)
         heard_ms = spans.add("draft", told_ms) if proposed.whole is not None else 0.0
         if len(passes) > 1:
             draft_ms = proposed.draft_ms + heard_ms

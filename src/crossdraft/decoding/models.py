@@ -14,9 +14,6 @@ from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.target import Target
 from crossdraft.vlm.tokenizer_bridge import TokenizerBridge
 
-#: What reading the event model's own words is called among a drafter's needs.
-DRAFT_TOKENS = "draft_tokens"
-
 
 class Models(Protocol):
     """A target, and the event model beside it."""

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 from crossdraft.base.clock import Spans, beside, waiting
 from crossdraft.base.errors import CrossdraftError
 from crossdraft.decoding.event_model import EventModel
-from crossdraft.decoding.overlap_given import Given, without_drafts
+from crossdraft.decoding.overlap_given import PATIENCE_MS, Given, without_drafts
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.vlm.target import Target
 
@@ -30,10 +31,6 @@ Mode = Literal["none", "sequential", "thread", "process"]
 MODES: tuple[Mode, ...] = ("none", "sequential", "thread", "process")
 #: Those in which the event model works while the target does.
 OVERLAPPED: tuple[Mode, ...] = ("thread", "process")
-
-#: How long the event model may go on with an answer that nobody reads any more before it counts as
-#: hung.
-PATIENCE_MS = 5_000.0
 
 
 class Way(NamedTuple):
@@ -77,6 +74,22 @@ class OwnAnswer(Protocol):
 
     def end(self) -> None:
         """Nobody reads it any more: stop where that is possible. Does not wait."""
+        ...
+
+    def follow(self, answer: Sequence[int], first: int) -> Tensor | None:
+        """The event model's states over the target's words, by one pass over what is new.
+
+        The first call ends its own answer where that is; what it has read of it and the target
+        says too, is not read again. Waits for the token that it is at, never for its first one.
+
+        Args:
+            answer: the target's words, and drafts behind them.
+            first: row from which states are wanted.
+
+        Returns:
+            [len(answer) + 1 - first, hidden] float32 on the host; None where it cannot follow, not
+            yet, or not any more.
+        """
         ...
 
 
@@ -195,7 +208,7 @@ class InThread:
         origin_ms: float,
     ) -> Given:
         """See `EventSide.begin`. What goes wrong is a warning of the answer."""
-        given = Given(stream, origin_ms)
+        given = Given(stream, origin_ms, self._patience_ms)
         job = _Job(given, self._asked, scene, question, most)
         with self._lock:
             if self._now is not None:

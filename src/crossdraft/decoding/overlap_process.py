@@ -11,20 +11,25 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from crossdraft.base.clock import now_ms
+import torch
+from torch import Tensor
+
+from crossdraft.base.clock import now_ms, waiting
 from crossdraft.decoding.event_process import (
     Ask,
     Enough,
+    Follow,
     Forget,
     Over,
+    Read,
     Ready,
     Start,
     Unable,
     Words,
 )
-from crossdraft.decoding.overlap import PATIENCE_MS, Mode
+from crossdraft.decoding.overlap import Mode
 from crossdraft.decoding.overlap_child import Child
-from crossdraft.decoding.overlap_given import Given, told, without_drafts
+from crossdraft.decoding.overlap_given import PATIENCE_MS, Given, told, without_drafts
 from crossdraft.decoding.stream import AnswerStream
 from crossdraft.vlm.pair import ModelPair
 
@@ -66,6 +71,7 @@ class InProcess:
         self._unable: str | None = None
         self._how = "not started"
         self._given: dict[int, Given] = {}
+        self._read: Read | None = None
         self._ended_ms: dict[int, float] = {}
         self._heard_ms = now_ms()
         self._forgetful = True
@@ -89,7 +95,7 @@ class InProcess:
         given = _Asked(self, self._number, stream, origin_ms)
         stream.look = self.look
         self._given[self._number] = given
-        why = self._ask(scene, question, most, origin_ms)
+        why = self._ask(scene, question, most, given)
         if why is not None:
             given.warning = without_drafts(why)
             self._close(self._number)
@@ -120,20 +126,24 @@ class InProcess:
             self._unable = message.error
             self._died()
             return
+        if isinstance(message, Read):
+            self._read = message
+            return
         given = self._given.get(message.number)
         if given is None:
             return
         given.spans.spans.extend(message.spans)
         if isinstance(message, Words):
             if not given.stream.closed:
-                given.stream.append(message.tokens, message.arrival_ms)
+                states = None if message.states is None else torch.from_numpy(message.states)
+                given.stream.append(message.tokens, message.arrival_ms, states)
         elif isinstance(message, Over):
             if message.error is not None:
                 given.warning = without_drafts(message.error)
             self._close(message.number)
 
     def _ask(
-        self, scene: Any, question: str | Sequence[int], most: int, origin_ms: float
+        self, scene: Any, question: str | Sequence[int], most: int, given: Given
     ) -> str | None:
         """Hand the question over; why it could not be."""
         if self._child is None:
@@ -148,7 +158,9 @@ class InProcess:
         if len(pickled) > _SMALL and (not self._ready or len(self._given) > 1):
             return "the scene is large, and its process is not there to take it yet"
         self._forgetful = False
-        if not self._send(Ask(self._number, pickled, question, most, origin_ms)):
+        stream, origin_ms = given.stream, given.spans.origin_ms
+        wanted = stream.keeps_states, stream.followed
+        if not self._send(Ask(self._number, pickled, question, most, origin_ms, *wanted)):
             return f"its process ended ({self._how})"
         return None
 
@@ -169,6 +181,22 @@ class InProcess:
         if number in self._given and number not in self._ended_ms:
             self._ended_ms[number] = now_ms()
             self._send(Enough(number))
+
+    def follow(self, number: int, answer: Sequence[int], first: int) -> Read | str:
+        """States over the target's words; why there are none, where the process is gone. One that
+        does not answer in time is ended."""
+        self._read = None
+        sent = self._send(Follow(number, tuple(answer), first))
+        began_ms = now_ms()
+        while sent and self._child is not None and self._read is None:
+            if now_ms() - began_ms > self._patience_ms:
+                self._died()
+                break
+            with waiting():
+                self._child.pipe.poll(0.05)
+            self.look()
+        read, self._read = self._read, None
+        return read or f"its process ended ({self._how})"
 
     def _close(self, number: int) -> None:
         given = self._given.pop(number, None)
@@ -235,3 +263,13 @@ class _Asked(Given):
     def end(self) -> None:
         """See `OwnAnswer.end`."""
         self._side.ended(self._number)
+
+    def _states(self, answer: Sequence[int], first: int) -> Tensor | None:
+        read = self._side.follow(self._number, answer, first)
+        if isinstance(read, str):
+            self.lose(read)
+            return None
+        self.spans.spans.extend(read.spans)
+        if read.error is not None:
+            self.lose(read.error)
+        return None if read.states is None else torch.from_numpy(read.states)

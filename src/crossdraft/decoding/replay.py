@@ -10,10 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from crossdraft.base.tree import Verification
 from crossdraft.decoding.arrival import Arrival, RecordedStream
-from crossdraft.drafters.base import Budget, Context, CostCurve, Drafter, flat_cost
+from crossdraft.drafters.base import (
+    DRAFT_STATES,
+    FORCED_STATES,
+    HEAD,
+    TARGET_STATES,
+    Budget,
+    Context,
+    CostCurve,
+    Drafter,
+    flat_cost,
+)
 from crossdraft.pairs.record import Pair
+from crossdraft.pairs.thoughts import thoughts_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,8 @@ def replay(
     Returns:
         What each forward accepted. An empty answer takes no forward.
     """
-    answer, stream = pair.target_tokens, _begin(drafter, pair, curve)
+    answer, stream = pair.target_tokens, begin_recorded(drafter, pair, curve)
+    rows = _target_rows(drafter, pair)
     accepted: list[int] = []
     drafted: list[int] = []
     position, prefill_cost, decode_cost = 0, 0.0, 0.0
@@ -62,7 +76,8 @@ def replay(
         tree = drafter.propose(answer[:position], budget)
         path = tree.follow(answer[position:])
         end = position + len(path)
-        drafter.observe(Verification(path, answer[end] if end < len(answer) else None))
+        token = answer[end] if end < len(answer) else None
+        drafter.observe(Verification(path, token), rows and rows.between(position, end + 1))
         accepted.append(len(path))
         drafted.append(len(tree))
         if position == 0:
@@ -85,12 +100,15 @@ def rank_of_next(
         Per position 0 for the first candidate, up to `candidates` - 1; None where the token is
         not among them. Plain decoding is the clock: position p is asked before forward p.
     """
-    answer, stream = pair.target_tokens, _begin(drafter, pair)
+    answer, stream = pair.target_tokens, begin_recorded(drafter, pair)
+    rows = _target_rows(drafter, pair)
     ranks: list[int | None] = []
     for position, token in enumerate(answer):
         decoded = max(0.0, position - 1.0)
         stream.visible = arrival.visible(len(stream), decoded, prefill=position == 0)
         ranks.append(_rank(_candidates(drafter, answer[:position], candidates), token))
+        if rows is not None:
+            drafter.observe(Verification((), token), rows.between(position, position + 1))
     return ranks
 
 
@@ -105,7 +123,7 @@ def rank_without_prefix(
     This is what the seed study called acceptance. Nothing is accepted this way in decoding: one
     token more or less and every later position counts as wrong.
     """
-    _begin(drafter, pair)
+    begin_recorded(drafter, pair)
     written: list[int] = []
     ranks: list[int | None] = []
     for token in pair.target_tokens:
@@ -123,16 +141,63 @@ def first_window(
     gamma: int,
 ) -> int:
     """Accepted tokens of the first `gamma` drafts, verified once when the prefill ends."""
-    stream = _begin(drafter, pair)
+    stream = begin_recorded(drafter, pair)
     stream.visible = arrival.visible(len(stream), 0.0, prefill=False)
     return len(drafter.propose((), Budget.chain(gamma)).follow(pair.target_tokens))
 
 
-def _begin(drafter: Drafter, pair: Pair, curve: CostCurve = flat_cost) -> RecordedStream:
-    """Start the drafter on a pair; the stream it reads from, with everything visible."""
-    stream = RecordedStream(pair.draft_tokens)
-    drafter.begin(Context(pair.question, stream, curve))
+def begin_recorded(drafter: Drafter, pair: Pair, curve: CostCurve = flat_cost) -> RecordedStream:
+    """Start the drafter on a recorded pair, with the states that it needs.
+
+    Returns:
+        The stream it reads from, with everything visible.
+
+    Raises:
+        InputError: it needs states, and the pair has none of this kind.
+    """
+    needs = drafter.needs
+    own = thoughts_of(pair).states("own") if DRAFT_STATES in needs else None
+    stream = RecordedStream(pair.draft_tokens, own)
+    head = thoughts_of(pair).head if HEAD in needs else None
+    follower = RecordedFollower(pair) if FORCED_STATES in needs else None
+    drafter.begin(Context(pair.question, stream, curve, head, follower))
     return stream
+
+
+class RecordedFollower:
+    """The event model's recorded reading of the target's answer behind the live interface.
+
+    It has read the target's words, whatever is drafted: behind a wrong draft its states are others
+    than the live ones, and nothing behind a wrong draft is ever accepted.
+    """
+
+    def __init__(self, pair: Pair) -> None:
+        self._states = thoughts_of(pair).states("forced")
+
+    def follow(self, answer: Sequence[int]) -> Tensor | None:
+        """See `StateFollower.follow`; None behind the end of the recorded answer."""
+        return self._states[: len(answer) + 1] if len(answer) < len(self._states) else None
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedRows:
+    """Recorded states of the target, as rows of a pass.
+
+    Attributes:
+        hidden: [n, hidden].
+    """
+
+    hidden: Tensor
+
+    def between(self, first: int, end: int) -> RecordedRows:
+        """Those that emitted the tokens from `first` to before `end`."""
+        return RecordedRows(self.hidden[first:end])
+
+
+def _target_rows(drafter: Drafter, pair: Pair) -> RecordedRows | None:
+    if TARGET_STATES not in drafter.needs:
+        return None
+    return RecordedRows(thoughts_of(pair).states("target"))
 
 
 def _candidates(drafter: Drafter, prefix: Sequence[int], count: int) -> list[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,12 +21,12 @@ from crossdraft.base.device import usable_cores
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import Progress
 from crossdraft.decoding.event_words import EventWords, silent, ways_of
+from crossdraft.decoding.following import Following
 from crossdraft.decoding.generation import Generation, ignore
 from crossdraft.decoding.last_picture import LastPicture
 from crossdraft.decoding.loop import ALL_PASSES, Drafting, OnTokens, Passes, decode
 from crossdraft.decoding.memory import Memory
 from crossdraft.decoding.models import (
-    DRAFT_TOKENS,
     Models,
     models_of,
     prompt_of,
@@ -36,11 +37,23 @@ from crossdraft.decoding.overlap_choice import Unlearning, chosen_way
 from crossdraft.decoding.rules import GREEDY, Rule
 from crossdraft.decoding.stopping import StopAt
 from crossdraft.decoding.width import NOTHING, Auto, Fixed, Width, cost_of, cutting
-from crossdraft.drafters.base import Budget, Context, CostCurve, Drafter, flat_cost
+from crossdraft.drafters.base import (
+    FORCED_STATES,
+    HEAD,
+    OF_THE_EVENT_MODEL,
+    Budget,
+    Context,
+    CostCurve,
+    Drafter,
+    flat_cost,
+)
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.drafters.find import find_drafter
 from crossdraft.drafters.trainable import Trainable
+from crossdraft.drafters.two_phase import TwoPhaseDrafter
 from crossdraft.vlm.cost_store import Note, measured
+from crossdraft.vlm.live_head import head_of
+from crossdraft.vlm.lm_head import LMHead
 from crossdraft.vlm.model_spec import ROLES, Role
 from crossdraft.vlm.pair import ModelPair
 from crossdraft.vlm.pair_models import PairModels
@@ -71,6 +84,8 @@ class Speculator:
             runs it, or `auto` for the fastest way, which is measured once and kept. None: `auto`,
             but models that were loaded elsewhere and share a CPU take turns.
         passes: which forwards may verify drafts.
+        follows: whether the event model reads the target's words where the drafter needs its states
+            over them. It stops its own answer for that, when it is first asked.
         cost: T(n)/T(1) of the target where it is known; it is not measured then.
         note: is told where measured costs come from.
 
@@ -89,10 +104,12 @@ class Speculator:
         memory: Path | None = None,
         overlap: Overlap = None,
         passes: Passes = ALL_PASSES,
+        follows: bool = True,
         cost: CostCurve | None = None,
         note: Note = lambda _: None,
     ) -> None:
         self.drafter = drafter if isinstance(drafter, Drafter) else find_drafter(str(drafter))
+        self._follows = follows
         asked: tuple[Role, ...] = ROLES if self._reads_words else ("target",)
         self.models = models_of(models, asked)
         self._own_models = self.models is not models
@@ -204,14 +221,18 @@ class Speculator:
         """One answer, the event model working this way."""
         target, spans = self.models.target, Spans()
         assert self._width is not None
-        stream, own = self.words.begin(way, seen, question, stopping.most, spans.origin_ms)
+        needs = drafter.needs if self._follows else drafter.needs - {FORCED_STATES}
+        stream, own = self.words.begin(way, seen, question, stopping.most, spans.origin_ms, needs)
+        follower = None
+        if own is not None and FORCED_STATES in needs and stream.one_vocabulary:
+            follower = Following(own.follow)
         try:
             prompt = prompt_of(target, scene, question)
             session = self._picture.session(target, scene, prompt, spans)
             answer = decode(
                 session,
                 prompt,
-                Context(_as_text(question), stream, self._cost),
+                Context(_as_text(question), stream, self._cost, self._head, follower),
                 Drafting(drafter, self._width, target.may_draft, self.passes),
                 stopping,
                 self.rule,
@@ -220,6 +241,8 @@ class Speculator:
         finally:
             if own is not None:
                 own.end()
+            if follower is not None:
+                follower.close()
         if own is None:
             return answer
         return replace(
@@ -257,8 +280,13 @@ class Speculator:
 
     @property
     def _reads_words(self) -> bool:
-        """Whether the drafter reads the event model's words."""
-        return DRAFT_TOKENS in self.drafter.needs
+        """Whether the drafter reads the event model's words, or the states behind them."""
+        return bool(OF_THE_EVENT_MODEL & self.drafter.needs)
+
+    @cached_property
+    def _head(self) -> LMHead | None:
+        """The target's head, where the drafter reads it."""
+        return head_of(self.models.target) if HEAD in self.drafter.needs else None
 
     @property
     def _measures(self) -> bool:
@@ -283,7 +311,7 @@ class Speculator:
         else:
             self._width = self._asked_width or Fixed(NOTHING)
         # Its first proposal may compile: not while an answer is waiting.
-        self.drafter.begin(Context(_as_text(question), silent(), self._cost))
+        self.drafter.begin(Context(_as_text(question), silent(), self._cost, self._head))
         self.drafter.propose((), _FIRST)
 
     def _refuse_unreadable(
@@ -369,6 +397,8 @@ def networks_of(drafter: Drafter) -> list[nn.Module]:
     """The networks of a drafter and of its parts."""
     if isinstance(drafter, EnsembleDrafter):
         return [network for part in drafter.parts for network in networks_of(part)]
+    if isinstance(drafter, TwoPhaseDrafter):
+        return [network for part in drafter.phases for network in networks_of(part)]
     return [drafter.network] if isinstance(drafter, Trainable) else []
 
 

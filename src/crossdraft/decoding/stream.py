@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from crossdraft.drafters.base import Snapshot
+import torch
+from torch import Tensor
+
+from crossdraft.drafters.base import DRAFT_STATES, FORCED_STATES, Snapshot
 from crossdraft.vlm.tokenizer_bridge import TokenizerBridge
 
 
@@ -20,22 +23,37 @@ class AnswerStream:
     Args:
         bridge: to the target's tokens; None where both models have one vocabulary.
         look: is called before the answer is read, to append what has come since from elsewhere.
+        needs: of the drafter that reads it. States are kept where it needs `DRAFT_STATES`.
+
+    Attributes:
+        keeps_states: whether the state behind each token has to come with it.
+        followed: whether the event model will be asked to follow the target's words.
     """
 
     def __init__(
-        self, bridge: TokenizerBridge | None = None, look: Callable[[], None] | None = None
+        self,
+        bridge: TokenizerBridge | None = None,
+        look: Callable[[], None] | None = None,
+        needs: frozenset[str] = frozenset(),
     ) -> None:
         self._bridge, self.look = bridge, look
+        self.keeps_states, self.followed = DRAFT_STATES in needs, FORCED_STATES in needs
         self._own: list[int] = []
+        self._states: list[Tensor] = []
         self._arrival_ms: list[float] = []
         self._closed = False
         self._lock = Lock()
-        self._snapshot: Snapshot | None = Snapshot((), closed=False)
+        self._snapshot: Snapshot | None = None if self.keeps_states else Snapshot((), closed=False)
 
     @property
     def own(self) -> tuple[int, ...]:
         """What has arrived, as the event model said it."""
         return tuple(self._own)
+
+    @property
+    def one_vocabulary(self) -> bool:
+        """Whether the event model's ids are the target's."""
+        return self._bridge is None or self._bridge.identical
 
     @property
     def arrival_ms(self) -> tuple[float, ...]:
@@ -47,8 +65,13 @@ class AnswerStream:
         """Whether no more will come."""
         return self._closed
 
-    def append(self, tokens: Sequence[int], arrival_ms: float = 0.0) -> None:
+    def append(
+        self, tokens: Sequence[int], arrival_ms: float = 0.0, states: Tensor | None = None
+    ) -> None:
         """More tokens of the event model have arrived.
+
+        Args:
+            states: [len(tokens), hidden] that emitted them, where states are kept.
 
         Raises:
             RuntimeError: the answer was closed.
@@ -57,6 +80,9 @@ class AnswerStream:
             if self._closed:
                 raise RuntimeError("a token behind the end of the event model's answer")
             self._own += map(int, tokens)
+            if self.keeps_states and states is not None:
+                # On the host: they may come from another CUDA stream, or another process.
+                self._states.append(states.detach().to("cpu", torch.float32))
             self._arrival_ms += [arrival_ms] * len(tokens)
             self._snapshot = None
 
@@ -75,5 +101,13 @@ class AnswerStream:
                 own = tuple(self._own)
                 if self._bridge is not None:
                     own = self._bridge.translate(own, closed=self._closed).ids
-                self._snapshot = Snapshot(own, self._closed)
+                self._snapshot = Snapshot(own, self._closed, self._thoughts())
             return self._snapshot
+
+    def _thoughts(self) -> Tensor | None:
+        """[n, hidden] of what has arrived; of a width of 0 before anything has."""
+        if not self.keeps_states:
+            return None
+        if len(self._states) > 1:
+            self._states = [torch.cat(self._states)]
+        return self._states[0] if self._states else torch.empty(0, 0)

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from crossdraft.base.tree import DraftTree, Verification
-from crossdraft.pairs.record import Pair
+from crossdraft.pairs.record import Head, Pair
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: What a drafter may read beside the accepted prefix: the event model's own words as they arrive,
+#: the states behind them (`Context.stream`), its states over the target's words
+#: (`Context.follower`), the target's states (`Drafter.observe`), the target's head
+#: (`Context.head`).
+DRAFT_TOKENS, DRAFT_STATES, FORCED_STATES, TARGET_STATES, HEAD = (
+    "draft_tokens", "draft_states", "forced_states", "target_states", "head",
+)  # fmt: skip
+#: Needs for which an event model has to be there.
+OF_THE_EVENT_MODEL = frozenset({DRAFT_TOKENS, DRAFT_STATES, FORCED_STATES})
 
 #: Cost of a forward over n tokens relative to one token, T(n)/T(1).
 CostCurve = Callable[[int], float]
@@ -58,18 +71,50 @@ class Snapshot:
     """What has arrived of the event model's own answer.
 
     Attributes:
-        tokens: token ids so far.
+        tokens: token ids so far, the target's.
         closed: no more will come.
+        states: [n, hidden] float32, the event model's state behind each token that it has said
+            itself; None where nobody needs them. Where the models have different tokenizers n is
+            not the number of `tokens`.
     """
 
     tokens: tuple[int, ...]
     closed: bool
+    states: Tensor | None = field(default=None, compare=False)
 
 
 class Stream(Protocol):
     """The event model's answer as it arrives; reading it never blocks."""
 
     def snapshot(self) -> Snapshot: ...
+
+
+class StateFollower(Protocol):
+    """The event model on the target's words; each call is charged to whoever drafts."""
+
+    def follow(self, answer: Sequence[int]) -> Tensor | None:
+        """States of the event model over an answer, by one pass over what is new in it.
+
+        Args:
+            answer: what the target has accepted, and drafts behind it.
+
+        Returns:
+            [len(answer) + 1, hidden] float32; state t has read the tokens before t and may be used
+            for token t and later ones. None where the event model cannot follow.
+        """
+        ...
+
+
+class Rows(Protocol):
+    """Rows of the target's pass that were kept.
+
+    Attributes:
+        hidden: [n, hidden] post-final-norm; the states that emitted the tokens which the pass
+            added to the answer, in order.
+    """
+
+    @property
+    def hidden(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -80,11 +125,16 @@ class Context:
         question: the question as asked.
         stream: the event model's own answer; every drafter of the answer shares it.
         cost: T(n)/T(1) of the target's forward over n tokens, as measured.
+        head: the target's head; None where no drafter needs it.
+        follower: the event model on the target's words; None where it does not follow: what has
+            arrived of its own answer is then all that there is of it.
     """
 
     question: str
     stream: Stream
     cost: CostCurve = flat_cost
+    head: Head | None = None
+    follower: StateFollower | None = None
 
 
 class Drafter(ABC):
@@ -95,7 +145,7 @@ class Drafter(ABC):
     """
 
     name: str
-    #: What it reads beside the accepted prefix: "draft_tokens" for the event model's own words.
+    #: What it reads beside the accepted prefix, see `DRAFT_TOKENS` and its neighbours.
     needs: frozenset[str] = frozenset()
 
     def fit(self, pairs: Sequence[Pair]) -> None:
@@ -111,8 +161,9 @@ class Drafter(ABC):
         Pure: asked twice in a row it gives the same tree. May be empty.
         """
 
-    def observe(self, verification: Verification, rows: Any | None = None) -> None:
-        """Learn what was accepted; `rows` are the kept rows of the target's pass, None offline."""
+    def observe(self, verification: Verification, rows: Rows | None = None) -> None:
+        """Learn what was accepted; `rows` are the kept rows of the target's pass, None where the
+        drafter does not need the target's states."""
 
     def finish(self, answer: Sequence[int]) -> None:
         """Learn from the finished answer. Called only where online learning is on."""

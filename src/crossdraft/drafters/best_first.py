@@ -47,5 +47,6 @@ def best_first_tree(expand: Expand, budget: Budget, source: str) -> DraftTree:
         parents.append(parent)
         logq.append(-cost)
         paths[node] = (*paths[parent], token)
-        reach(node)
+        if len(tokens) < budget.nodes:
+            reach(node)
     return DraftTree.from_parents(tokens, parents, logq, source)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import atomic_path
-from crossdraft.base.safe_load import load_tensors
+from crossdraft.base.safe_load import load_recorded, load_tensors
 from crossdraft.drafters.registry import REGISTRY
 from crossdraft.drafters.trainable import Trainable
 from crossdraft.pairs.record import Pair
@@ -83,11 +83,16 @@ def save_drafter(drafter: Trainable, path: Path, trained_on: TrainedOn | None = 
         save_file(drafter.tensors(), temporary, metadata={_KEY: json.dumps(about)})
 
 
-def load_drafter(path: Path) -> Loaded:
+def load_drafter(path: Path, *, vlm_only: bool | None = None) -> Loaded:
     """Read a checkpoint; a folder means the best model in it.
 
+    Args:
+        vlm_only: whether a network of the seed study's L5 is its B1, which its file does not say.
+            Left out, the folders' names decide, and the `config.json` beside the file.
+
     Raises:
-        InputError: missing, damaged, of an unknown drafter, or a pickle with more than tensors.
+        InputError: missing, damaged, of an unknown drafter, or a pickle with more than tensors and
+            plain values.
     """
     if path.is_dir():
         inside = [path / name for name in _IN_FOLDER if (path / name).is_file()]
@@ -97,7 +102,7 @@ def load_drafter(path: Path) -> Loaded:
     if not path.is_file():
         raise InputError("no such file", where=path, expected=_EXPECTED)
     if path.suffix != ".safetensors":
-        return _load_seed(path)
+        return _load_seed(path, vlm_only)
     about = _metadata(path)
     name = str(about.get("drafter", ""))
     if about.get("format") != FORMAT or name not in REGISTRY:
@@ -144,21 +149,32 @@ def _class_of(name: str) -> type[object]:
     return found
 
 
-def _load_seed(path: Path) -> Loaded:
-    """The seed study's TokenAdapter: {"model_state_dict", "epoch", "val_acc"}."""
-    from crossdraft.drafters.token_adapter import TokenAdapterDrafter
-
-    loaded = load_tensors(path, _EXPECTED)
+def _load_seed(path: Path, vlm_only: bool | None) -> Loaded:
+    """The seed study's: {"model_state_dict", "epoch", ("config"), ("adapter_type"), ...}."""
+    loaded = load_recorded(path, _EXPECTED)
     content: Mapping[str, Any] = loaded if isinstance(loaded, Mapping) else {}
     state = content.get("model_state_dict", content)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError("no model_state_dict of tensors", where=path, expected=_EXPECTED)
     try:
-        drafter = TokenAdapterDrafter.from_seed(state)
+        drafter = _seed_drafter(content, state, path, vlm_only)
     except InputError as error:
         raise InputError(error.found, where=path, expected=_EXPECTED) from error
-    extra = {key: content[key] for key in ("epoch", "val_acc") if key in content}
+    extra = {key: content[key] for key in ("epoch", "val_acc", "metrics") if key in content}
     return Loaded(drafter, path, None, extra)
+
+
+def _seed_drafter(
+    content: Mapping[str, Any], state: Mapping[str, Tensor], path: Path, vlm_only: bool | None
+) -> Trainable:
+    from crossdraft.drafters.ladder.seed_checkpoints import is_ladder, ladder_from_seed, of_b1
+    from crossdraft.drafters.token_adapter import TokenAdapterDrafter
+
+    if is_ladder(content, state):
+        return ladder_from_seed(
+            content, state, vlm_only=of_b1(path) if vlm_only is None else vlm_only
+        )
+    return TokenAdapterDrafter.from_seed(state)
 
 
 def _metadata(path: Path) -> dict[str, Any]:

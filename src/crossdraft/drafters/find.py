@@ -1,4 +1,6 @@
-"""A drafter by what a user calls it: a name, a checkpoint, or several of these joined by `+`."""
+"""A drafter by what a user calls it: a name, a checkpoint, several of these joined by `+`, or two
+of all these joined by `:`, one for the prefill and one for the rest of the answer.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from crossdraft.drafters.checkpoint import load_drafter
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.drafters.registry import REGISTRY, create
 from crossdraft.drafters.trainable import Trainable
+from crossdraft.drafters.two_phase import TwoPhaseDrafter, split_phases
 
-_EXPECTED = f"{', '.join(REGISTRY)}, a checkpoint, or several of these joined by +"
+_EXPECTED = f"{', '.join(REGISTRY)}, a checkpoint, several of these joined by +, or PREFILL:DECODE"
 
 
 def find_drafter(text: str) -> Drafter:
@@ -27,6 +30,13 @@ def find_drafter(text: str) -> Drafter:
         InputError: neither a name nor a path, one drafter twice, a file that is no checkpoint, or
             a drafter whose network must be trained first.
     """
+    if (phases := phases_of(text)) is not None:
+        return TwoPhaseDrafter(*map(_one, phases))
+    return _one(text)
+
+
+def _one(text: str) -> Drafter:
+    """A drafter or an ensemble."""
     pieces = _pieces(text)
     parts = [_part(piece) for piece in pieces]
     _refuse_untrained(pieces, parts)
@@ -46,11 +56,30 @@ def seen_drives(text: str) -> frozenset[str]:
         InputError: as `find_drafter`.
     """
     drives: set[str] = set()
-    for piece in _pieces(text):
+    for piece in (piece for phase in phases_of(text) or (text,) for piece in _pieces(phase)):
         loaded = None if piece in REGISTRY else load_drafter(Path(piece))
         if loaded is not None and loaded.trained_on is not None:
             drives.update(loaded.trained_on.drives)
     return frozenset(drives)
+
+
+def phases_of(text: str) -> tuple[str, str] | None:
+    """The two drafters of `PREFILL:DECODE`; None where the text is one drafter, or none at all
+    that could be read without the `:`.
+
+    Of several readings the first one whose sides are both known; where none is, the first, so
+    that what is wrong with a side is said of that side.
+    """
+    readings = split_phases(text)
+    if not readings or _is_one(text):
+        return None
+    return next((sides for sides in readings if all(map(_is_one, sides))), readings[0])
+
+
+def _is_one(text: str) -> bool:
+    """Whether this is one drafter or an ensemble."""
+    words = text.split("+")
+    return all(word in REGISTRY for word in words) or _read(words) is not None
 
 
 def _part(piece: str) -> Drafter:

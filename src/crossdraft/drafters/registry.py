@@ -15,7 +15,27 @@ REGISTRY: dict[str, str] = {
     "drafter-text": "crossdraft.drafters.drafter_text:DrafterText",
     "token-adapter": "crossdraft.drafters.token_adapter:TokenAdapterDrafter",
     "translator": "crossdraft.drafters.translator:TranslatorDrafter",
+    "bottleneck": "crossdraft.drafters.ladder.bottleneck:BottleneckDrafter",
+    "multi-bottleneck": "crossdraft.drafters.ladder.bottleneck:MultiBottleneckDrafter",
+    "wide-bottleneck": "crossdraft.drafters.ladder.bottleneck:WideBottleneckDrafter",
+    "attention": "crossdraft.drafters.ladder.attention:AttentionDrafter",
+    "eagle": "crossdraft.drafters.ladder.eagle:EagleDrafter",
+    "target-eagle": "crossdraft.drafters.ladder.eagle:TargetEagleDrafter",
+    "fused-eagle": "crossdraft.drafters.ladder.eagle:FusedEagleDrafter",
+    "eagle-fusion": "crossdraft.drafters.ladder.eagle_fusion:EagleFusionDrafter",
     "ensemble": "crossdraft.drafters.ensemble:EnsembleDrafter",
+}
+
+#: Levels of the adapter ladder by the numbers that the seed study gave them.
+LADDER: dict[str, str] = {
+    "bottleneck": "L1",
+    "multi-bottleneck": "L2",
+    "wide-bottleneck": "L3",
+    "attention": "L4",
+    "eagle": "L5",
+    "target-eagle": "B1",
+    "fused-eagle": "L5F",
+    "eagle-fusion": "",
 }
 
 

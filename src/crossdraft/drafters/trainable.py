@@ -1,7 +1,7 @@
 """The contract of a drafter that is trained by gradient.
 
 The drafter brings its network, its loss and its rollouts; the training loop only loops. Everything
-a drafter reads from the data comes in one `TokenBatch`.
+a drafter reads from the data comes in one `TokenBatch`, states of both models included.
 """
 
 from __future__ import annotations
@@ -16,13 +16,43 @@ from torch import Tensor, nn
 
 from crossdraft.base.errors import InputError
 from crossdraft.drafters.base import Drafter
-from crossdraft.pairs.record import Pair
+from crossdraft.pairs.record import Head, Pair
+from crossdraft.pairs.thoughts import thoughts_of
 
 #: Stands behind the end of an answer. Id 0 is `<unk>` in Llama vocabularies: never an answer.
 PAD = 0
 #: Label of a position that no loss counts, and a rollout entry that proposes nothing.
 IGNORE = -100
 NO_PROPOSAL = -1
+
+
+@dataclass(frozen=True, eq=False)
+class TopBatch:
+    """The largest logits of a batch of target answers, zeros behind the end.
+
+    Attributes:
+        ids: [batch, length, k] int64.
+        logits: [batch, length, k] float32.
+        total: [batch, length] float32, log-sum-exp over the whole vocabulary.
+    """
+
+    ids: Tensor
+    logits: Tensor
+    total: Tensor
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], length: int) -> TopBatch:
+        """Of the first `length` tokens of each pair's target answer."""
+        tops = [thoughts_of(pair).top() for pair in pairs]
+        return cls(
+            _behind([top.ids.long() for top in tops], length),
+            _behind([top.logits for top in tops], length),
+            _behind([top.total for top in tops], length),
+        )
+
+    def to(self, device: torch.device) -> TopBatch:
+        """The same on a device."""
+        return TopBatch(self.ids.to(device), self.logits.to(device), self.total.to(device))
 
 
 @dataclass(frozen=True)
@@ -35,6 +65,10 @@ class TokenBatch:
         target: [batch, target_length] int64, `PAD` behind the end.
         target_lengths: [batch] int64.
         questions: [batch] the questions as asked.
+        states: by kind, float32, zeros behind the end: `own` [batch, draft_length, hidden],
+            `forced` and `target` [batch, target_length, hidden]; state t emits token t.
+        top: the target's largest logits, where they are asked for.
+        head: the target's head, where it is asked for.
     """
 
     draft: Tensor
@@ -42,28 +76,53 @@ class TokenBatch:
     target: Tensor
     target_lengths: Tensor
     questions: tuple[str, ...]
+    states: Mapping[str, Tensor] = field(default_factory=dict)
+    top: TopBatch | None = None
+    head: Head | None = None
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], max_length: int, pad_to: int | None = None) -> TokenBatch:
+    def of(
+        cls,
+        pairs: Sequence[Pair],
+        max_length: int,
+        pad_to: int | None = None,
+        needs: frozenset[str] = frozenset(),
+    ) -> TokenBatch:
         """Make a batch.
 
         Args:
             max_length: longer answers are cut here.
             pad_to: pad both sides to this length instead of the longest of the batch.
+            needs: a trainable's `batch_needs`: `own_states`, `forced_states`, `target_states`,
+                `target_logits` and `head` are read from behind the pairs.
+
+        Raises:
+            InputError: a pair has none of what is needed.
         """
         draft, draft_lengths = _padded([p.draft_tokens for p in pairs], max_length, pad_to)
         target, target_lengths = _padded([p.target_tokens for p in pairs], max_length, pad_to)
         questions = tuple(pair.question for pair in pairs)
-        return cls(draft, draft_lengths, target, target_lengths, questions)
+        widths = {"own": draft.shape[1], "forced": target.shape[1], "target": target.shape[1]}
+        states = {
+            kind: _padded_states(pairs, kind, width)
+            for kind, width in widths.items()
+            if f"{kind}_states" in needs
+        }
+        top = TopBatch.of(pairs, target.shape[1]) if "target_logits" in needs else None
+        head = thoughts_of(pairs[0]).head if "head" in needs and pairs else None
+        return cls(draft, draft_lengths, target, target_lengths, questions, states, top, head)
 
     def to(self, device: torch.device) -> TokenBatch:
-        """The same batch on a device."""
+        """The same batch on a device; the head stays where it is."""
         return TokenBatch(
             self.draft.to(device),
             self.draft_lengths.to(device),
             self.target.to(device),
             self.target_lengths.to(device),
             self.questions,
+            {kind: states.to(device) for kind, states in self.states.items()},
+            None if self.top is None else self.top.to(device),
+            self.head,
         )
 
     def __len__(self) -> int:
@@ -83,6 +142,19 @@ def _padded(
     return padded, lengths
 
 
+def _padded_states(pairs: Sequence[Pair], kind: str, length: int) -> Tensor:
+    """[batch, length, hidden] float32 of one kind of states."""
+    return _behind([thoughts_of(pair).states(kind) for pair in pairs], length)
+
+
+def _behind(rows: Sequence[Tensor], length: int) -> Tensor:
+    """[batch, length, ...] of rows [n, ...], cut at `length`, zeros behind their ends."""
+    padded = rows[0].new_zeros((len(rows), length, *rows[0].shape[1:]))
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row[:length]
+    return padded
+
+
 @dataclass(frozen=True)
 class Loss:
     """What a drafter says about one batch.
@@ -90,13 +162,16 @@ class Loss:
     Attributes:
         value: scalar, mean over the counted positions, with its graph.
         tokens: target tokens that were counted.
-        top1, top5: of these, how many were the first candidate and among the first five.
+        top1, top5: of these, how many were the first candidate and among the first five; None where
+            counting them would cost as much as the step.
+        cosine: mean between predicted and true states, where states are predicted.
     """
 
     value: Tensor
     tokens: int
-    top1: int
-    top5: int
+    top1: int | None
+    top5: int | None
+    cosine: float | None = None
 
 
 class Trainable(Drafter):
@@ -111,7 +186,7 @@ class Trainable(Drafter):
     Config: ClassVar[type[Any]]
     #: Settings of the training loop that suit this drafter better than the loop's own.
     training_defaults: ClassVar[Mapping[str, Any]] = {}
-    #: What `loss` reads from a batch.
+    #: What `loss` and `rollouts` read from a batch, as `TokenBatch.of` takes it.
     batch_needs: frozenset[str] = frozenset({"draft_tokens", "target_tokens"})
     #: Longest answer the network can read.
     max_length: int
@@ -120,6 +195,11 @@ class Trainable(Drafter):
 
     def __init__(self, config: Any | None = None) -> None:
         self.config = self.Config() if config is None else config
+
+    @property
+    def loss_needs(self) -> frozenset[str]:
+        """What `loss` alone reads, of what a batch may have."""
+        return self.batch_needs
 
     @abstractmethod
     def build(self, pairs: Sequence[Pair], seed: int) -> None:

@@ -9,12 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from crossdraft.base.errors import InputError
 from crossdraft.drafters.base import Budget
+from crossdraft.drafters.find import phases_of
 from crossdraft.drafters.registry import REGISTRY, part_names
+from crossdraft.evaluation.seed_cost import SeedCost
 
 
 def _check_name(name: str) -> None:
+    if Path(name).exists():
+        return
     try:
-        part_names(name)
+        if (sides := phases_of(name)) is not None:
+            for side in sides:
+                _check_name(side)
+        else:
+            part_names(name)
     except InputError as error:
         raise ValueError(f"{error.found}; known: {', '.join(REGISTRY)}") from error
 
@@ -30,8 +38,13 @@ class EvaluateConfig(BaseModel):
     pairs: Path
     """Recorded answers to evaluate on."""
     drafters: tuple[str, ...] = ()
-    """Drafters asked for, by name, as names joined by `+`, or as paths of checkpoints; the
-    controls run beside them. Empty: the controls alone."""
+    """Drafters asked for, by name, as names joined by `+`, as paths of checkpoints, or two of
+    these joined by `:` that draft in turn; the controls run beside them. Empty: the controls
+    alone."""
+    named: dict[str, str] = {}
+    """The same under names of their own."""
+    lm_head: Path | None = None
+    """The target's head, where a pair store does not hold it."""
     train_pairs: Path | None = None
     """Recorded answers of other drives to learn from, instead of folds."""
     folds: Annotated[int, Field(ge=2)] = 5
@@ -57,15 +70,18 @@ class EvaluateConfig(BaseModel):
     eos: Annotated[int, Field(ge=0)] = 2
     val_split: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each training part that trainings and calibrations validate on."""
+    seed_times: dict[str, float | int] = {}
+    """Constants of the seed study's cost models, where they are not its own."""
+    cost_model: Literal["seed-a", "seed-b"] | None = None
+    """Also show this cost model of the seed study in the report."""
     train: dict[str, Any] = {}
     """Options of the trainings in the folds, as of `crossdraft train`; under a drafter's name,
     those for it alone."""
 
     @model_validator(mode="after")
     def _consistent(self) -> EvaluateConfig:
-        for name in self.drafters:
-            if not Path(name).exists():
-                _check_name(name)
+        for name in (*self.drafters, *self.named.values()):
+            _check_name(name)
         if self.gamma is not None and (self.nodes is not None or self.depth is not None):
             raise ValueError("--gamma asks for a chain, --nodes/--depth for a tree: choose one")
         if (self.nodes is None) != (self.depth is None):
@@ -79,6 +95,15 @@ class EvaluateConfig(BaseModel):
             return Budget.tree(self.nodes, self.depth)
         return Budget.chain(self.gamma or 5)
 
+    @property
+    def cost(self) -> SeedCost:
+        """The seed study's constants.
+
+        Raises:
+            InputError: one is out of range.
+        """
+        return SeedCost(**self.seed_times)  # type: ignore[arg-type]
+
     @classmethod
     def parse(cls, **options: Any) -> EvaluateConfig:
         """Build from options.
@@ -87,9 +112,11 @@ class EvaluateConfig(BaseModel):
             InputError: an option is out of range or options contradict each other.
         """
         try:
-            return cls(**options)
+            config = cls(**options)
         except ValidationError as error:
             first = error.errors()[0]
             name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else None
             message = str(first["msg"]).removeprefix("Value error, ")
             raise InputError(message, where=name, hint="crossdraft evaluate --help") from error
+        config.cost.to_json()  # out of range: said now, not behind the evaluation
+        return config

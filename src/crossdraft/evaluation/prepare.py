@@ -25,6 +25,7 @@ from crossdraft.drafters.checkpoint import (
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.drafters.registry import create, part_names
 from crossdraft.drafters.trainable import Trainable
+from crossdraft.drafters.two_phase import TwoPhaseDrafter
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.controls import BLIND, Entrant, without_drafts
 from crossdraft.pairs.record import Pair
@@ -62,9 +63,9 @@ class Workshop:
             InputError: an option that no drafter to be trained knows, a value out of range, or
                 options for a drafter that is not trained here.
         """
-        for entrant in entrants:
-            for name in self._parts_of(entrant):
-                if entrant.checkpoint is None and is_trainable(name):
+        for one in (one for entrant in entrants for one in entrant.singles):
+            for name in self._parts_of(one):
+                if one.checkpoint is None and is_trainable(name):
                     self._plans[name] = training_config(name, self._options(name))
         named = {key for key, value in self._config.train.items() if isinstance(value, Mapping)}
         for name in sorted(named - self._plans.keys()):
@@ -81,6 +82,8 @@ class Workshop:
 
     def ready(self, entrant: Entrant, number: int, fold: Fold) -> Drafter:
         """The drafter of an entrant, ready for the test part of fold `number`."""
+        if entrant.phases is not None:
+            return TwoPhaseDrafter(*(self.ready(one, number, fold) for one in entrant.phases))
         if entrant.checkpoint is not None:
             # A fresh copy: what was learned online in one fold stays there.
             return load_drafter(entrant.checkpoint.path).drafter

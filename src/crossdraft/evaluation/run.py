@@ -25,11 +25,13 @@ from crossdraft.evaluation.controls import (
     Entrant,
     entrants,
     shuffled_drafts,
+    single_entrants,
     without_drafts,
 )
 from crossdraft.evaluation.cost import read_cost_curve
 from crossdraft.evaluation.metrics import AnswerRecord, differences, measure, summarise
 from crossdraft.evaluation.prepare import Workshop, check_unseen
+from crossdraft.evaluation.state_section import notes_on_states, states_section
 from crossdraft.pairs.leak import (
     check_leak,
     check_questions,
@@ -68,7 +70,9 @@ def evaluate(
         InputError: unreadable input, a split that leaks or leaves nothing, a bad cost curve, a
             checkpoint that has seen the test.
     """
-    found = read_answers(config.pairs, config.eos)
+    found = read_answers(config.pairs, config.eos, config.lm_head)
+    if config.lm_head is not None:
+        _check_head(config.lm_head, found)
     warnings = _notes_on_data(found, config)
     splits, split_note, split_warnings = _splits(found, config)
     warnings += split_warnings
@@ -76,8 +80,8 @@ def evaluate(
     warnings += warnings_about_pairs(used)
     splits = [replace(fold, test=every_nth_clip(fold.test, config.stride_clips)) for fold in splits]
     tested = [pair for fold in splits for pair in fold.test]
-    running = entrants(config.drafters)
-    warnings += _notes_on_checkpoints(running, tested)
+    running = entrants(config.drafters, config.named)
+    warnings += _notes_on_checkpoints(running, tested) + notes_on_states(running)
     curve = (
         read_cost_curve(config.cost_curve, config.budget.nodes + 1)
         if config.cost_curve
@@ -110,9 +114,12 @@ def evaluate(
         for label in records
         if label not in ALWAYS and not label.endswith((SHUFFLED, BLIND))
     }
+    states, notes = states_section(running, workshop, splits, config, bootstrap, curve)
+    warnings += notes
     payload = {
         "drafters": drafters,
         "differences": compared,
+        **states,
         "data": {
             "pairs": len(tested),
             "clips": len({pair.clip for pair in tested}),
@@ -128,6 +135,20 @@ def evaluate(
         },
     }
     return Evaluation(payload, tuple(warnings))
+
+
+def _check_head(path: Path, found: PairSet) -> None:
+    """Refuse a head that nobody would read, or that is not there.
+
+    Raises:
+        InputError: naming why.
+    """
+    if all(pair.thoughts is None for pair in found.pairs):
+        raise InputError(
+            "no states in these answers", where="--lm-head", expected="a pair store with states"
+        )
+    if not path.is_file():
+        raise InputError("no such file", where=path, hint="crossdraft lm-head writes one")
 
 
 def _run_drafter(
@@ -157,8 +178,8 @@ def _rivals(label: str, records: Mapping[str, object]) -> list[str]:
 
 def _notes_on_checkpoints(running: Sequence[Entrant], tested: Sequence[Pair]) -> list[str]:
     notes = []
-    for entrant in running:
-        if entrant.checkpoint is not None and not entrant.twin:
+    for entrant in single_entrants(running):
+        if entrant.checkpoint is not None:
             check_unseen(entrant.checkpoint, tested)
             if entrant.checkpoint.trained_on is None:
                 notes.append(
@@ -179,7 +200,7 @@ def _splits(found: PairSet, config: EvaluateConfig) -> tuple[list[Fold], str, li
         fewer = [f"{len(made)} drives make {len(made)} folds, not {config.folds}"]
         return made, f"{len(made)} folds of {kind}", fewer if len(made) < config.folds else []
     test = in_recording_order(found.pairs)
-    trained = in_recording_order(read_answers(config.train_pairs, config.eos).pairs)
+    trained = in_recording_order(read_answers(config.train_pairs, config.eos, config.lm_head).pairs)
     train, dropped = without_neighbours(trained, test, config.gap)
     # A cut through one recording costs a gap of clips. More than a tenth means that train and
     # test are interleaved, and then leaving neighbours out would only hide it.

@@ -6,14 +6,14 @@ little; a test on other drives is `crossdraft evaluate`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from crossdraft.base.acceptance import expected_tokens
 from crossdraft.base.clock import now_ms
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.decoding.arrival import clocked
-from crossdraft.drafters.base import Budget, Drafter, flat_cost
+from crossdraft.drafters.base import DRAFT_STATES, DRAFT_TOKENS, Budget, Drafter, flat_cost
 from crossdraft.drafters.registry import create
 from crossdraft.drafters.trainable import TokenBatch, Trainable
 from crossdraft.evaluation.bootstrap import BlockBootstrap
@@ -73,7 +73,7 @@ def _held_out(
 ) -> dict[str, Any]:
     """Every drafter's metrics on the validation part."""
     rows: list[tuple[str, Drafter, Sequence[Pair]]] = [(drafter.name, drafter, val)]
-    if "draft_tokens" in drafter.needs:
+    if drafter.needs & {DRAFT_TOKENS, DRAFT_STATES}:
         rows.append((drafter.name + SHUFFLED, drafter, shuffled_drafts(val)))
     for name in ALWAYS:
         control = create(name)
@@ -92,12 +92,14 @@ def _summary(drafter: Drafter, pairs: Sequence[Pair], settings: TrainSettings) -
     return summarise(records, bootstrap, with_cost=False)
 
 
-def _all(drafter: Trainable, pairs: Sequence[Pair], settings: TrainSettings) -> list[TokenBatch]:
-    size = settings.batch_size
-    return [
-        TokenBatch.of(pairs[first : first + size], drafter.max_length).to(drafter.device)
-        for first in range(0, len(pairs), size)
-    ]
+def _all(
+    drafter: Trainable, pairs: Sequence[Pair], settings: TrainSettings
+) -> Iterator[TokenBatch]:
+    """One batch in memory at a time: states of all of them would not fit."""
+    size, needs = settings.batch_size, drafter.batch_needs
+    for first in range(0, len(pairs), size):
+        chosen = pairs[first : first + size]
+        yield TokenBatch.of(chosen, drafter.max_length, needs=needs).to(drafter.device)
 
 
 def _projection(held_out: dict[str, Any]) -> dict[str, Any]:

@@ -25,14 +25,17 @@ FORMAT = "crossdraft.pairs"
 VERSION = 1
 
 
-def read_pairs(path: Path) -> PairSet:
+def read_pairs(path: Path, head_file: Path | None = None) -> PairSet:
     """Read pairs in any known format, plain or gzip, or of a pair store; recognised by structure.
+
+    Args:
+        head_file: the target's head, where a store does not hold it.
 
     Raises:
         InputError: missing, cut, malformed or unknown; the item is named.
     """
     if path.is_dir() and is_store(path):
-        return read_store(path)
+        return read_store(path, head_file)
     if path.is_dir():
         return read_cached_directory(path)
     text = read_text(path)

@@ -9,12 +9,75 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crossdraft.scenes.scene import SIMULATED
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from crossdraft.pairs.store.rows import Top
+
 #: load, preprocess, vision, prefill, decode
 StagesMs = tuple[float, float, float, float, float]
+
+
+class Head(Protocol):
+    """The target's head, as drafters in its space need it.
+
+    Attributes:
+        hidden: width of a state.
+        draftable: ids from here on are never drafted.
+    """
+
+    @property
+    def hidden(self) -> int: ...
+
+    @property
+    def draftable(self) -> int: ...
+
+    def logits(self, states: Tensor) -> Tensor:
+        """[..., vocab] of post-final-norm states [..., hidden]."""
+        ...
+
+    def to(self, target: Any) -> Head:
+        """The same head in another number format or place."""
+        ...
+
+
+class Thoughts(Protocol):
+    """What both models thought behind a pair's answers; read from disk when it is asked for."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Which states are there: `own`, `forced`, `target`, or one of them with a layer."""
+        ...
+
+    def states(self, kind: str) -> Tensor:
+        """States [n, hidden] float32: of `own` one to each token of the drafter's answer, else one
+        to each token of the target's; state t emits token t.
+
+        Raises:
+            InputError: no such kind, or damaged.
+        """
+        ...
+
+    def top(self) -> Top:
+        """The target's largest logits at each token of its answer.
+
+        Raises:
+            InputError: none are kept, or damaged.
+        """
+        ...
+
+    @property
+    def head(self) -> Head:
+        """The target's head.
+
+        Raises:
+            InputError: there is none beside the states.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +97,7 @@ class Pair:
             times; prefill ends with the first token, decode covers the rest.
         extra: fields of the source that have no place above, kept for the way back.
         simulated: the events behind the drafter's answer were computed, not recorded.
+        thoughts: the states behind the answers, None where only words are known.
     """
 
     clip: str
@@ -50,6 +114,7 @@ class Pair:
     target_stages_ms: StagesMs | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     simulated: bool = False
+    thoughts: Thoughts | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> tuple[str, int, str]:

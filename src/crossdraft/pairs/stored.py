@@ -24,13 +24,16 @@ def fingerprinted(path: Path) -> Path:
     return path / MANIFEST if (path / MANIFEST).is_file() else path
 
 
-def read_store(folder: Path) -> PairSet:
-    """All pairs of a store, without states; its clips that failed count as skipped.
+def read_store(folder: Path, head_file: Path | None = None) -> PairSet:
+    """All pairs of a store, their states within reach; its clips that failed count as skipped.
+
+    Args:
+        head_file: the target's head, where it does not lie in the store.
 
     Raises:
         InputError: as `PairStore.open`; a shard is damaged; the ids of a side are not known.
     """
-    store = PairStore.open(folder)
+    store = PairStore.open(folder, head_file)
     unknown = [side for side in SIDES if side not in store.manifest.schema.tokens]
     if unknown:
         flags = " ".join(f"{_HEADS[side]} FILE" for side in unknown)

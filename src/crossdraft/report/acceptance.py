@@ -1,4 +1,6 @@
-"""The two figures of an evaluation, and its RESULTS.md."""
+"""The figures of an evaluation, its RESULTS.md, and what it writes about drafters that predict
+states.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,14 @@ from typing import Any
 from crossdraft.base.files import write_text
 from crossdraft.report import style
 from crossdraft.report.markdown import cell, markdown_table, provenance_lines
+from crossdraft.report.state_metrics import states_section, write_state_report
+from crossdraft.report.two_phase import seed_cost_section, two_phase_section, write_two_phase
 
 FIGURES = ("acceptance_by_position.png", "tokens_per_forward.png")
 
 
 def write_report(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw both figures and write RESULTS.md.
+    """Draw the figures and write RESULTS.md and the seed study's files.
 
     Args:
         result: the content of result.json.
@@ -28,7 +32,8 @@ def write_report(result: Mapping[str, Any], folder: Path) -> list[Path]:
     draw_tokens_per_forward(result, per_forward)
     summary = folder / "RESULTS.md"
     write_text(summary, results_markdown(result))
-    return [summary, by_position, per_forward]
+    others = [*write_state_report(result, folder), *write_two_phase(result, folder)]
+    return [summary, by_position, per_forward, *others]
 
 
 def draw_by_position(result: Mapping[str, Any], path: Path) -> None:
@@ -141,6 +146,9 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in FIGURES),
         "",
         *_differences(result),
+        *states_section(result),
+        *two_phase_section(result),
+        *seed_cost_section(result),
         "## Before using a number",
         "",
         *(f"- {warning}" for warning in result["warnings"] or ["nothing to add"]),

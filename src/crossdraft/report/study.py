@@ -1,8 +1,10 @@
-"""SUMMARY.md of a study: per data set what was trained and what it gives."""
+"""SUMMARY.md of a study: one table with all drafters and controls, then step by step what was made,
+trained, evaluated and timed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crossdraft.report.acceptance import differences_table, results_table
@@ -16,9 +18,11 @@ Table = tuple[list[str], list[list[str]]]
 
 def study_markdown(result: Mapping[str, Any]) -> str:
     """The whole summary, from the content of a study's result.json."""
-    lines = [f"# Study {result['study']}", ""]
+    lines = [f"# Study {result['study']}", "", *_made(result)]
     for dataset in result["datasets"]:
-        lines += _dataset(dataset)
+        lines += _dataset(result, dataset)
+    if (timed := result.get("wallclock")) is not None:
+        lines += _timed(timed)
     if result["warnings"]:
         lines += ["## Before using a number", "", *(f"- {w}" for w in result["warnings"]), ""]
     lines += [
@@ -61,11 +65,136 @@ def evaluation_title(evaluation: Mapping[str, Any]) -> str:
     return f"{named}{evaluation['proposal']}, {learning}; {evaluation['split']}"
 
 
-def _dataset(dataset: Mapping[str, Any]) -> list[str]:
+def whole_table(result: Mapping[str, Any], dataset: Mapping[str, Any]) -> Table:
+    """Head and rows of all that is known of each drafter and control of a data set: how it was
+    trained, every evaluation's tau, its states, the measured speed-ups."""
+    evaluations = dataset["evaluations"]
+    trained = {one["drafter"]: one for one in dataset["trainings"]}
+    states = _state_cells(evaluations, trained)
+    speeds = _speeds(result)
+    head = ["drafter", "parameters", "trained", *map(_tau_title, evaluations), "first window"]
+    head += ["alpha %", "position match %", *(_STATES if states else ()), *speeds]
+    names = dict.fromkeys(name for one in evaluations for name in one["drafters"])
+    rows = []
+    for name in [*names, *(name for name in states if name not in names)]:
+        taus = [_shown(one["drafters"].get(name, {}), "tau") for one in evaluations]
+        found = (one["drafters"][name] for one in evaluations if name in one["drafters"])
+        metrics: Mapping[str, Any] = next(found, {})
+        rows.append(
+            [
+                name, *_as_trained(trained.get(name)), *taus, _shown(metrics, "first_window"),
+                _shown(metrics, "alpha", 100, 1), _shown(metrics, "position_match", 100, 1),
+                *(states.get(name, ["–"] * len(_STATES)) if states else ()),
+                *(by.get(name, "–") for by in speeds.values()),
+            ]
+        )  # fmt: skip
+    return head, rows
+
+
+_STATES = ("cosine", "accept@.90 %", "token match %")
+
+
+def _as_trained(training: Mapping[str, Any] | None) -> list[str]:
+    """Size of a network, and how it has learned."""
+    if training is None:
+        return ["–", "–"]
+    words = [
+        training.get("alignment"),
+        training.get("loss"),
+        f"epoch {training['best_epoch']} of {training['epochs']}",
+    ]
+    return [f"{training['parameters']:,}", ", ".join(word for word in words if word)]
+
+
+def _state_cells(
+    evaluations: Sequence[Mapping[str, Any]], trained: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[str]]:
+    """Cells of the state metrics by row: of a drafter under the alignment that it was trained
+    with, of a control under each."""
+    cells: dict[str, list[str]] = {}
+    for row in (row for one in evaluations for row in one.get("states", ())):
+        source, alignment = row["source"], row["alignment"]
+        name = f"{source}, {alignment}" if row["control"] else source
+        if row["control"] and source.endswith("@shuffled"):
+            name = source
+        elif not row["control"] and alignment != (
+            trained.get(source, {}).get("alignment") or alignment
+        ):
+            continue
+        shown = [_shown(row, "cosine", 1, 3), _shown(row, "accept_90", 100, 1)]
+        cells.setdefault(name, [*shown, _shown(row, "token_top1", 100, 1)])
+    return cells
+
+
+def timed_table(timed: Mapping[str, Any]) -> Table:
+    """Head and rows of the times."""
+    head = ["configuration", "total ms", "speed-up", "tau", "first window", "equal"]
+    rows = []
+    for one in timed["configurations"]:
+        equal = one["equality"]
+        rows.append(
+            [
+                one["name"], f"{one['total_ms']:.1f}", _shown(one, "speedup"), _shown(one, "tau"),
+                _shown(one, "first_window"),
+                "–" if equal is None else f"{equal['equal']}/{equal['answers']}",
+            ]
+        )  # fmt: skip
+    return head, rows
+
+
+def _tau_title(evaluation: Mapping[str, Any]) -> str:
+    return "tau" if evaluation["setting"] is None else f"tau, {evaluation['setting']}"
+
+
+def _shown(metrics: Mapping[str, Any], key: str, scale: float = 1, digits: int = 2) -> str:
+    found = metrics.get(key)
+    return "–" if found is None else cell(found, scale, digits)
+
+
+def _speeds(result: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Measured speed-ups by column and by the name of the drafter's row."""
+    by: dict[str, dict[str, str]] = {"speed-up": {}, "speed-up, seed procedure": {}}
+    for one in (result.get("wallclock") or {"configurations": []})["configurations"]:
+        words = one["name"].split("+")
+        before, equals, behind = words[0].partition("=")
+        seed = bool(equals) and before == "seed-procedure"
+        name = (behind if seed else words[0]) + ("@shuffled" if "shuffled" in words else "")
+        # Of several ways of one drafter the first that is named.
+        by["speed-up, seed procedure" if seed else "speed-up"].setdefault(
+            name, _shown(one, "speedup")
+        )
+    return {title: rows for title, rows in by.items() if rows}
+
+
+def _made(result: Mapping[str, Any]) -> list[str]:
+    """What the study has made itself."""
+    lines = []
+    if "scenes" in result:
+        clips = result["scenes"]["clips"]
+        counts = ", ".join(f"{count:,} clips of {split} drives" for split, count in clips.items())
+        lines.append(f"- [scenes]({result['scenes']['folder']}/): {counts}")
+    for one in result.get("extracted", ()):
+        tokens = one["tokens"]
+        lines.append(
+            f"- [{one['split']}]({one['folder']}/): {one['pairs']:,} pairs, {tokens['target']:,} "
+            f"target and {tokens['own']:,} drafter tokens"
+        )
+    return [*lines, ""] if lines else []
+
+
+def _timed(timed: Mapping[str, Any]) -> list[str]:
+    lines = ["## Against the clock", "", *(f"- {said}" for said in timed["setting"]), ""]
+    lines += [*markdown_table(*timed_table(timed)), ""]
+    lines += [f"- {warning}" for warning in timed["warnings"]]
+    return [*lines, f"- [stages, predictions, figures]({timed['folder']}/)", ""]
+
+
+def _dataset(result: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[str]:
     tested = f", tested on {dataset['test']}" if dataset["test"] else ", split into folds"
     lines = [f"## {dataset['name']}", "", f"Learned from {dataset['train']}{tested}.", ""]
+    lines += [*markdown_table(*whole_table(result, dataset)), ""]
     if dataset["trainings"]:
-        lines += [*markdown_table(*training_table(dataset)), ""]
+        lines += ["### Trainings", "", *markdown_table(*training_table(dataset)), ""]
         for training in dataset["trainings"]:
             lines.append(f"- [{training['drafter']}: model, curves, tables]({training['folder']}/)")
         lines.append("")

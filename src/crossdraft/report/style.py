@@ -64,11 +64,11 @@ def figure(path: Path) -> Iterator[tuple[Figure, Axes]]:
 
 
 @contextlib.contextmanager
-def panels(path: Path, rows: int) -> Iterator[tuple[Figure, list[Axes]]]:
+def panels(path: Path, rows: int, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
     """The same with several sets of axes, one below the other: the type keeps its size on a page.
 
     Args:
-        rows: how many; the figure grows with them.
+        rows, columns: how many; the figure grows with them. The axes come row by row.
     """
     import matplotlib
 
@@ -77,9 +77,10 @@ def panels(path: Path, rows: int) -> Iterator[tuple[Figure, list[Axes]]]:
 
     with matplotlib.rc_context(_SETTINGS):
         width, height = SIZE_INCHES
-        canvas, axes = pyplot.subplots(rows, 1, figsize=(width, height * rows), squeeze=False)
+        size = (width * columns, height * rows)
+        canvas, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
         try:
-            yield canvas, list(axes[:, 0])
+            yield canvas, list(axes.flat)
             with atomic_path(path) as temporary:
                 canvas.savefig(temporary, dpi=150, metadata={"Software": None})
         finally:

@@ -8,7 +8,6 @@ count).
 from __future__ import annotations
 
 import hashlib
-import math
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +19,13 @@ from torch import Tensor, nn
 
 from crossdraft.base.clock import now_ms
 from crossdraft.base.errors import InputError
-from crossdraft.base.progress import Progress, ProgressSink, silent
+from crossdraft.base.progress import ProgressSink, silent
 from crossdraft.drafters.trainable import Loss
 from crossdraft.training.checkpoint import Progression, load_state, save_state
 from crossdraft.training.log import RunLog
 from crossdraft.training.settings import TrainSettings
+from crossdraft.training.steps import Steps
+from crossdraft.training.team import Alone
 
 STATE = "state.safetensors"
 
@@ -38,8 +39,8 @@ class Course(Protocol[Batch]):
 
     Attributes:
         network: what is trained, on its device.
-        steps: of one epoch.
-        samples: of one epoch, for the log.
+        steps: batches of one epoch, in this process.
+        samples: of one epoch in all processes, for the log.
     """
 
     network: nn.Module
@@ -78,11 +79,13 @@ def run_epochs(
     folder: Path | None = None,
     sink: ProgressSink = silent,
     on_epoch: EpochSink = lambda _: None,
+    team: Alone | None = None,
 ) -> Progression:
     """Train, and leave the network with the weights of the last epoch.
 
     Args:
-        folder: where state and log go; a state found there is resumed.
+        folder: where state and log go; a state found there is resumed. All processes see it.
+        team: who trains together; this process alone if it is not said.
 
     Returns:
         History, and the weights of the best epoch.
@@ -94,18 +97,27 @@ def run_epochs(
     optimizer = torch.optim.AdamW(
         weights, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
+    team = team or Alone()
     fingerprint = course.fingerprint()
     progression = Progression()
     if folder is not None and (folder / STATE).exists():
         state, progression = load_state(folder / STATE, fingerprint, optimizer)
         course.network.load_state_dict(state)
-    with RunLog(folder, progression.history) as log, _generators_restored():
+    # Nobody begins to write before all have read.
+    _refuse_apart(team, progression.epoch, folder)
+    steps = Steps(course, optimizer, settings, team)
+    log_folder = folder if team.first else None
+    with RunLog(log_folder, progression.history) as log, _generators_restored():
         while not _finished(progression, settings):
-            record = _epoch(course, optimizer, settings, progression.epoch, sink)
+            record = _epoch(course, steps, settings, progression.epoch, sink)
             progression.history.append(record)
-            if _better(course, progression):
+            better = _better(course, progression)
+            if better:
                 progression.best_epoch = progression.epoch
                 progression.best_state = _copy(course.network)
+            if not team.first:
+                continue
+            if better:
                 course.on_best()
             if folder is not None:
                 state = course.network.state_dict()
@@ -115,69 +127,41 @@ def run_epochs(
     return progression
 
 
+def _refuse_apart(team: Alone, epoch: int, folder: Path | None) -> None:
+    """Refuse processes that have not read the same state."""
+    if team.sums([epoch]) != [epoch * team.world]:
+        raise InputError(
+            "processes of this training see different states of it",
+            where=folder,
+            expected="a folder that all of them see",
+        )
+
+
 def _epoch(
     course: Course[Batch],
-    optimizer: torch.optim.Optimizer,
+    steps: Steps[Batch],
     settings: TrainSettings,
     done: int,
     sink: ProgressSink,
 ) -> dict[str, float]:
-    """One epoch of steps, then validation."""
+    """One epoch of steps, then validation by the first process."""
     started_ms = now_ms()
     _seed_everything(settings.seed, done)
     course.network.train()
-    loss, tokens, top1, top5 = 0.0, 0, 0, 0
-    stage = f"epoch {done + 1}"
-    for step, batch in enumerate(course.batches(done)):
-        _set_rate(optimizer, settings, done * course.steps + step, course.steps)
-        optimizer.zero_grad(set_to_none=True)
-        said = course.loss(batch)
-        value = float(said.value.detach())
-        if not math.isfinite(value):
-            raise InputError(
-                f"the loss is {value} in epoch {done + 1}, step {step + 1}",
-                hint="a smaller --learning-rate",
-            )
-        said.value.backward()  # type: ignore[no-untyped-call]
-        # What is frozen may still hold gradients of an earlier training.
-        learnt = [weight for group in optimizer.param_groups for weight in group["params"]]
-        torch.nn.utils.clip_grad_norm_(learnt, settings.clip_norm)
-        optimizer.step()
-        loss += value * said.tokens
-        tokens, top1, top5 = tokens + said.tokens, top1 + said.top1, top5 + said.top5
-        sink(Progress(stage, step + 1, course.steps))
+    seen = steps.epoch(done, sink)
     trained_ms = now_ms()
     course.network.eval()
-    seen = course.validate()
-    validated_ms = now_ms()
-    return {
-        "epoch": done + 1,
-        "train_loss": loss / tokens,
-        "train_top1": top1 / tokens,
-        "train_top5": top5 / tokens,
-        **seen,
-        "learning_rate": _rate(settings, done * course.steps, course.steps),
-        "train_ms": trained_ms - started_ms,
-        "validation_ms": validated_ms - trained_ms,
-        "samples_per_s": course.samples / (trained_ms - started_ms) * 1000,
-    }
-
-
-def _rate(settings: TrainSettings, step: int, steps_per_epoch: int) -> float:
-    """A straight rise over the warm-up, then a cosine to zero over all steps that are left."""
-    steps = settings.num_epochs * steps_per_epoch
-    rise = round(settings.warmup * steps)
-    if step < rise:
-        return settings.learning_rate * (step + 1) / rise
-    share = (step - rise) / (steps - rise)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _set_rate(
-    optimizer: torch.optim.Optimizer, settings: TrainSettings, step: int, steps_per_epoch: int
-) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = _rate(settings, step, steps_per_epoch)
+    record = {"epoch": done + 1, **seen.record()}
+    if steps.team.first:
+        record |= course.validate()
+        validated_ms = now_ms()
+        record |= {
+            "learning_rate": steps.rate(done * steps.per_epoch),
+            "train_ms": trained_ms - started_ms,
+            "validation_ms": validated_ms - trained_ms,
+            "samples_per_s": course.samples / (trained_ms - started_ms) * 1000,
+        }
+    return steps.team.told(record)
 
 
 def _better(course: Course[Batch], progression: Progression) -> bool:

@@ -29,7 +29,11 @@ class TrainSettings(BaseModel):
     num_epochs: Positive = 50
     """Epochs at most."""
     batch_size: Positive = 32
-    """Answers per step."""
+    """Answers per step, in each process of torchrun."""
+    accumulate: Positive = 1
+    """Batches whose gradients make one step."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Numbers that the network computes with; weights stay fp32."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """The highest; falls to zero along a cosine, step by step."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -72,6 +76,8 @@ class TrainConfig(BaseModel):
     """Learn from the first answers only."""
     eos: Whole = 2
     """Token id that ends an answer."""
+    lm_head: Path | None = None
+    """The target's head, where the pair store does not hold it."""
     settings: TrainSettings = TrainSettings()
     options: dict[str, Any] = {}
     """Sizes and switches of the drafter."""

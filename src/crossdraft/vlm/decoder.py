@@ -117,6 +117,11 @@ class Decoder:
         return self.model.dtype
 
     @property
+    def finish(self) -> dict[str, float]:
+        """What the model does to logits behind the head, as `finish_of` names it."""
+        return finish_of(self.config) if self._finish else {}
+
+    @property
     def vocabulary(self) -> int:
         """Number of ids that can be embedded."""
         embeddings: Any = self.model.get_input_embeddings()

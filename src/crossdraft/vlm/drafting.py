@@ -60,19 +60,7 @@ def own_answer(
     origin_ms = now_ms() if origin_ms is None else origin_ms
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens {max_new_tokens}")
-    return _arrivals(session, session.ask(question), max_new_tokens, eos_ids, origin_ms)
-
-
-def _arrivals(
-    session: Session, step: Step, count: int, eos_ids: frozenset[int], origin_ms: float
-) -> Iterator[Arrival]:
-    for left in reversed(range(count)):
-        # The id crosses to the host here, so the work of a GPU is done when it arrives.
-        token = int(step.logits[0].argmax())
-        yield Arrival(token, step.hidden[0], now_ms() - origin_ms)
-        if not left or token in eos_ids or session.room == 0:
-            return
-        step = session.extend(token)
+    return Follower(session, question).speak(max_new_tokens, eos_ids, origin_ms)
 
 
 class Follower:
@@ -90,7 +78,7 @@ class Follower:
 
     def __init__(self, session: Session, question: str | Prompt) -> None:
         self._session = session
-        self._steps = [session.ask(question)]
+        self._steps: list[Step] = [session.ask(question)]
         self._prompt = len(session.tokens)
 
     @property
@@ -113,6 +101,16 @@ class Follower:
     def logits(self) -> Tensor:
         """[vocab] of what this model would say next."""
         return self._steps[-1].logits[-1]
+
+    def speak(self, count: int, eos_ids: frozenset[int], origin_ms: float) -> Iterator[Arrival]:
+        """Go on alone, as `own_answer`. May be left at any token, to follow from there."""
+        for left in reversed(range(count)):
+            # The id crosses to the host here, so the work of a GPU is done when it arrives.
+            token = int(self.logits.argmax())
+            yield Arrival(token, self.state, now_ms() - origin_ms)
+            if not left or token in eos_ids or self._session.room == 0:
+                return
+            self._steps.append(self._session.extend(token))
 
     def follow(self, answer: Sequence[int]) -> None:
         """Have read exactly `answer`, at the price of one pass over what is new in it.

@@ -89,9 +89,20 @@ class LMHead:
     bias: Tensor | None = None
     norm_bias: Tensor | None = None
 
+    @property
+    def hidden(self) -> int:
+        """Width of a state."""
+        return self.facts.hidden
+
+    @property
+    def draftable(self) -> int:
+        """Ids from here on are never drafted."""
+        return self.facts.draftable
+
     def logits(self, states: Tensor) -> Tensor:
-        """[n, vocab] of post-final-norm states [n, hidden], as the model gives them."""
-        logits = functional.linear(states, self.weight, self.bias)
+        """[..., vocab] of post-final-norm states [..., hidden], as the model gives them; in the
+        head's number format."""
+        logits = functional.linear(states.to(self.weight.dtype), self.weight, self.bias)
         for name, value in self.facts.finish.items():
             logits = FINISH[name](logits, value)
         return logits

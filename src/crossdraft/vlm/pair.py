@@ -26,6 +26,8 @@ from crossdraft.vlm.model_spec import (
 )
 
 Load = Literal["together", "in_turn"]
+#: The pair's file in a folder that holds a pair, such as one that was tuned.
+PAIR_FILE = "pair.yaml"
 _ABOUT_LOAD = "together: both models are in memory. in_turn: one after the other, to fit one GPU."
 _TOP = ("name", "load", *ROLES)
 #: Every key that a single value stands under.
@@ -52,7 +54,8 @@ class ModelPair:
 
     @classmethod
     def find(cls, text: str, overrides: Iterable[str] = ()) -> ModelPair:
-        """A pair by the path of its file, or by its name where it is shipped.
+        """A pair by the path of its file or of the folder of its pair.yaml, or by its name where
+        it is shipped.
 
         Args:
             overrides: values in place of the file's, such as `drafter.frames=3`.
@@ -131,6 +134,8 @@ def _file_of(text: str) -> Path:
     path, names = Path(text), shipped.shipped_pairs()
     if path.is_file():
         return path
+    if text and (path / PAIR_FILE).is_file():
+        return path / PAIR_FILE
     if text in names:
         return shipped.FOLDER / f"{text}.yaml"
     raise InputError(

@@ -1,88 +1,68 @@
 """What a study is asked to do, read from YAML and checked before anything runs.
 
-Every fault names the key of the file that holds it, down to the options of single drafters.
+Every fault names the key of the file that holds it, down to the options of single drafters
+(`check.py`).
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.yaml_file import read_yaml
-from crossdraft.drafters.checkpoint import is_trainable, trainable_class
+from crossdraft.drafters.checkpoint import is_trainable
 from crossdraft.drafters.ensemble import EnsembleDrafter
-from crossdraft.drafters.registry import create
+from crossdraft.drafters.registry import REGISTRY, create
+from crossdraft.drafters.two_phase import BETWEEN
 from crossdraft.evaluation.config import EvaluateConfig
-from crossdraft.training.settings import TrainConfig, TrainSettings, training_config
+from crossdraft.training.settings import TrainConfig, training_config
+from crossdraft.workflow.sections import (
+    NAME_RULE,
+    SCENES,
+    WALLCLOCK,
+    Dataset,
+    Extract,
+    Name,
+    Scenes,
+    Setting,
+    Strict,
+    Variant,
+    Wallclock,
+    extract_folder,
+    setting_of,
+    variant_of,
+    with_places,
+)
 
-#: Names become names of folders.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-_NAME_RULE = "letters, digits, dots, hyphens and underscores, a letter or digit first"
 #: Files of the study itself, beside the folders of the data sets.
 _RESERVED = ("summary.md", "result.json", "study.jsonl")
-#: What the study itself says to a training and an evaluation.
-_OF_TRAINING = {"pairs", "val_pairs", "drafter", "settings", "options"}
-_OF_EVALUATION = {"pairs", "drafters", "train_pairs", "train"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Dataset(_Strict):
-    """Recorded answers that belong together."""
+class StudyConfig(Strict):
+    """A whole study, as its YAML file says it. What is not there is not done."""
 
     name: Name
-    train: Path
-    """Answers to learn from."""
-    test: Path | None = None
-    """Answers of other drives; without them `train` is split into folds."""
-    val: Path | None = None
-    """Answers for the validation of trainings, instead of a part of `train`."""
-
-    @field_validator("train", "test", "val", mode="before")
-    @classmethod
-    def _beside_the_file(cls, value: Any, info: ValidationInfo) -> Any:
-        return _path(value, info) if isinstance(value, str) else value
-
-
-class Setting(_Strict):
-    """One evaluation of every data set."""
-
-    name: Name | None = None
-    options: dict[str, Any] = {}
-
-    @property
-    def folder(self) -> str:
-        return "evaluate" if self.name is None else f"evaluate-{self.name}"
-
-
-class StudyConfig(_Strict):
-    """A whole study, as its YAML file says it."""
-
-    name: Name
-    datasets: Annotated[list[Dataset], Field(min_length=1)]
-    drafters: list[str] = []
-    train: dict[str, Any] = {}
+    scenes: Scenes | None = None
+    """Drives that are made first."""
+    extract: Extract | None = None
+    """Answers of a pair's two models about these scenes, or others."""
+    datasets: list[Dataset] = Field([], min_length=1)
+    drafters: list[Variant] = Field([])
+    train: dict[str, Any] = Field({})
     """Options of `crossdraft train`, for all drafters."""
-    train_options: dict[str, dict[str, Any]] = {}
+    train_options: dict[str, dict[str, Any]] = Field({})
     """The same for single drafters, by name."""
-    evaluate: list[Setting] = [Setting()]
+    evaluate: list[Setting] = Field([Setting()])
     """Options of `crossdraft evaluate`: one set, or several with names."""
+    wallclock: Wallclock | None = None
+    """Times of answers, last."""
     wait_minutes: Annotated[float, Field(ge=0)] = 0
     """How long to wait for files that are missing or still written, with nothing else to do."""
 
@@ -90,13 +70,13 @@ class StudyConfig(_Strict):
     @classmethod
     def _settings(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, Mapping):
-            return [_setting(value, info)]
+            return [setting_of(value, info)]
         if not isinstance(value, list) or not value:
             raise ValueError("expected options, or a list of named sets of options")
         for place, entry in enumerate(value):
             if not isinstance(entry, Mapping) or "name" not in entry:
                 raise ValueError(f"set {place + 1} of the list has no name")
-        return [_setting(entry, info) for entry in value]
+        return [setting_of(entry, info) for entry in value]
 
     @field_validator("datasets", "evaluate")
     @classmethod
@@ -107,39 +87,96 @@ class StudyConfig(_Strict):
                 raise ValueError(f"{entry.name} is a file of the study itself")
         return entries
 
+    @field_validator("drafters", mode="before")
+    @classmethod
+    def _variants(cls, value: Any) -> Any:
+        return [variant_of(entry) for entry in value] if isinstance(value, list) else value
+
     @field_validator("drafters")
     @classmethod
-    def _drafters_known(cls, names: list[str]) -> list[str]:
-        for name in names:
-            try:
-                create(name)
-            except InputError as error:
-                raise ValueError(f"{error.found} (expected: {error.expected})") from error
-        _refuse_twice(names)
-        return names
+    def _drafters_known(cls, variants: list[Variant]) -> list[Variant]:
+        names = {one.name for one in variants}
+        for one in variants:
+            # Two that draft in turn may have names of the study.
+            for side in set(one.drafter.split(BETWEEN)) - (names if BETWEEN in one.name else set()):
+                try:
+                    create(side)
+                except InputError as error:
+                    raise ValueError(f"{error.found} (expected: {error.expected})") from error
+            if one.name != one.drafter:
+                _refuse_name(one)
+        _refuse_twice(one.name for one in variants)
+        return variants
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> StudyConfig:
+        if not (self.scenes or self.extract or self.datasets or self.wallclock):
+            raise ValueError("datasets is missing")
+        taken = [
+            *([SCENES] if self.scenes else []),
+            *([WALLCLOCK] if self.wallclock else []),
+            *(extract_folder(split) for split in (self.extract.splits if self.extract else [])),
+        ]
+        for dataset in self.datasets:
+            if dataset.name.lower() in taken:
+                raise ValueError(f"{dataset.name} is the folder of another step: rename the set")
+        return self
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What is evaluated, by the names of this study."""
+        return tuple(one.name for one in self.drafters)
 
     @cached_property
     def networks(self) -> tuple[str, ...]:
         """The drafters that are trained before they are evaluated, where a test file is named."""
-        return tuple(name for name in self.drafters if is_trainable(name))
+        return tuple(one.name for one in self.drafters if is_trainable(one.drafter))
 
-    def parts_trained_inside(self, dataset: Dataset) -> tuple[str, ...]:
+    def variant(self, name: str) -> Variant:
+        """The drafter that has this name in the study; a part of an ensemble is itself."""
+        named = {one.name: one for one in self.drafters}
+        return named.get(name) or Variant(name=name, drafter=name)
+
+    def evaluated(self, setting: Setting) -> tuple[str, ...]:
+        """Names of what one setting evaluates."""
+        return self.names if setting.drafters is None else tuple(setting.drafters)
+
+    def parts_trained_inside(
+        self, dataset: Dataset, names: Sequence[str] | None = None
+    ) -> tuple[str, ...]:
         """Networks that are trained inside the evaluations of a data set: all of them in folds,
-        those of ensembles otherwise."""
-        ensembles = [name for name in self.drafters if name not in self.networks]
-        parts = [part for name in ensembles for part in _parts(name) if is_trainable(part)]
-        return tuple(dict.fromkeys([*(() if dataset.test else self.networks), *parts]))
+        those of ensembles otherwise.
 
-    def training(self, dataset: Dataset, drafter: str) -> TrainConfig:
+        Args:
+            names: of what is evaluated; None: all of the study.
+        """
+        asked = self.names if names is None else names
+        own = [name for name in asked if name in self.networks]
+        others = [name for name in asked if name not in self.networks]
+        parts = [part for name in others for part in self._untrained(name, dataset)]
+        return tuple(dict.fromkeys([*(() if dataset.test else own), *parts]))
+
+    def _untrained(self, name: str, dataset: Dataset) -> list[str]:
+        """Networks of a drafter made of several that have no checkpoint by then."""
+        sides = name.split(BETWEEN)
+        if dataset.test is not None:
+            sides = [side for side in sides if len(sides) == 1 or side not in self.networks]
+        return [part for side in sides for part in _parts(side) if is_trainable(part)]
+
+    def training(self, dataset: Dataset, name: str) -> TrainConfig:
         """The training of one drafter on one data set.
 
         Raises:
             InputError: as `training_config`.
         """
-        own = self.train_options.get(drafter, {})
+        one = self.variant(name)
         # Named after the data set: a name derived from the file would change with the file's.
-        named = {"task_name": dataset.name, **self.train, **own}
-        return training_config(drafter, {**named, "pairs": dataset.train, "val_pairs": dataset.val})
+        given = {
+            "task_name": dataset.name, **self.train,
+            **self.train_options.get(one.drafter, {}), **one.options,
+        }  # fmt: skip
+        files = {"pairs": dataset.train, "val_pairs": dataset.val}
+        return training_config(one.drafter, {**given, **files})
 
     def evaluation(
         self, dataset: Dataset, setting: Setting, models: Mapping[str, Path] | None = None
@@ -152,51 +189,34 @@ class StudyConfig(_Strict):
         Raises:
             InputError: as `EvaluateConfig.parse`.
         """
-        runs = tuple(str((models or {}).get(name, name)) for name in self.drafters)
+        names = self.evaluated(setting)
+        places = {one.name: one.drafter for one in self.drafters if one.name != one.drafter}
+        places |= {name: str(path) for name, path in (models or {}).items()}
+        runs = {name: with_places(name, places) for name in names}
         given = {key: value for key, value in setting.options.items() if value is not None}
-        inside = self.parts_trained_inside(dataset)
+        # Under the study's names, which tell two trainings of one drafter apart.
+        given["named"] = {name: text for name, text in runs.items() if models and text != name}
+        drafters = tuple(text for name, text in runs.items() if name not in given["named"])
+        inside = self.parts_trained_inside(dataset, names)
         if inside:
             own = {name: self.train_options[name] for name in inside if name in self.train_options}
             given["train"] = {**self.train, **own}
         if dataset.test is None:
-            return EvaluateConfig.parse(pairs=dataset.train, drafters=runs, **given)
+            return EvaluateConfig.parse(pairs=dataset.train, drafters=drafters, **given)
         given.pop("folds", None)
         return EvaluateConfig.parse(
-            pairs=dataset.test, train_pairs=dataset.train, drafters=runs, **given
+            pairs=dataset.test, train_pairs=dataset.train, drafters=drafters, **given
         )
 
 
-def read_study(path: Path) -> StudyConfig:
-    """Read and check a study; files of recorded answers need not exist yet.
-
-    Raises:
-        InputError: no YAML, or a key that is unknown, missing or wrong; the key is named.
-    """
-    raw = read_yaml(path, expected="a study: name, datasets, drafters, …")
-    try:
-        config = StudyConfig.model_validate(raw, context={"folder": path.parent})
-    except ValidationError as error:
-        raise _named(error, path) from error
-    _check_options(config, path)
-    return config
-
-
-def _path(text: str, info: ValidationInfo) -> Path:
-    """A path of the file: relative ones start at the file's own folder."""
-    if not text.strip() or "\0" in text:
-        raise ValueError("expected a path")
-    folder = (info.context or {}).get("folder", Path())
-    try:
-        return Path(folder) / Path(text).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise ValueError(str(error)) from error
-
-
-def _setting(entry: Mapping[Any, Any], info: ValidationInfo) -> dict[str, Any]:
-    options = {str(key): value for key, value in entry.items() if key != "name"}
-    if isinstance(options.get("cost_curve"), str):
-        options["cost_curve"] = _path(options["cost_curve"], info)
-    return {"name": entry.get("name"), "options": options}
+def _refuse_name(one: Variant) -> None:
+    """A name of a variant that means something else, or options that nothing takes."""
+    if not _NAME.fullmatch(one.name):
+        raise ValueError(f"{one.name!r} is no name: {NAME_RULE}")
+    if one.name in REGISTRY:
+        raise ValueError(f"{one.name} is a drafter of its own, not one of {one.drafter}")
+    if not is_trainable(one.drafter):
+        raise ValueError(f"{one.name}: {one.drafter} has no network to train in another way")
 
 
 def _refuse_twice(names: Iterable[str]) -> None:
@@ -207,110 +227,7 @@ def _refuse_twice(names: Iterable[str]) -> None:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """Registered names of an ensemble's parts, or the name itself."""
-    drafter = create(name)
-    return drafter.sources if isinstance(drafter, EnsembleDrafter) else (name,)
-
-
-def _named(error: ValidationError, path: Path) -> InputError:
-    """The first fault of a study, with the key as one writes it."""
-    first = error.errors()[0]
-    key = ""
-    for part in first["loc"]:
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
-    kind, value = first["type"], first.get("input")
-    if kind == "missing":
-        return InputError(f"{key} is missing", where=path)
-    if kind == "extra_forbidden":
-        model = Dataset if key.startswith("datasets[") else StudyConfig
-        return InputError(
-            f"{key} is no key of a study", where=path, expected=", ".join(model.model_fields)
-        )
-    expected = str(first["msg"]).removeprefix("Value error, ")
-    if kind == "string_pattern_mismatch":
-        expected = _NAME_RULE
-    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
-    return InputError(f"{key} is {shown}", where=path, expected=expected[:1].lower() + expected[1:])
-
-
-def _check_options(config: StudyConfig, path: Path) -> None:
-    """Check every training and evaluation that will run, without reading their files."""
-    for key, dataset in _keyed(config):
-        if dataset.val is not None and (dataset.test is None or not config.networks):
-            raise InputError(
-                f"{key}.val has no effect: nothing is trained before the evaluation",
-                where=path,
-                expected="a network among the drafters, and a test file beside the val file",
-            )
-    inside = {part for dataset in config.datasets for part in config.parts_trained_inside(dataset)}
-    trained = {*config.networks, *inside}
-    for name in sorted(config.train_options.keys() - trained):
-        raise InputError(
-            f"train_options.{name} is no drafter that this study trains",
-            where=path,
-            expected=", ".join(sorted(trained)) or "no train_options",
-        )
-    for name in sorted(trained):
-        _check_training(config, name, path)
-    for place, setting in enumerate(config.evaluate):
-        _check_evaluation(config, place, setting, path)
-
-
-def _keyed(config: StudyConfig) -> list[tuple[str, Dataset]]:
-    return [(f"datasets[{place}]", dataset) for place, dataset in enumerate(config.datasets)]
-
-
-def _check_training(config: StudyConfig, drafter: str, path: Path) -> None:
-    """Names, types and ranges of one drafter's options; the key at fault is named."""
-    types = get_type_hints(trainable_class(drafter).Config)
-    run = {*TrainConfig.model_fields, *TrainSettings.model_fields} - _OF_TRAINING
-    own = config.train_options.get(drafter, {})
-    keys = {
-        **dict.fromkeys(config.train, "train"),
-        **dict.fromkeys(own, f"train_options.{drafter}"),
-    }
-    for name, value in {**config.train, **own}.items():
-        key = f"{keys[name]}.{name}"
-        if name not in run and name not in types:
-            raise InputError(
-                f"{key} is no option of {drafter}",
-                where=path,
-                expected=", ".join(sorted({*run, *types})),
-                hint=f"options of one drafter belong under train_options.{drafter}"
-                if keys[name] == "train"
-                else None,
-            )
-        if name in types and value is not None:
-            try:
-                TypeAdapter(types[name]).validate_python(value, strict=True)
-            except ValidationError as error:
-                message = error.errors()[0]["msg"]
-                raise InputError(f"{key} is {value!r}: {message}", where=path) from error
-    try:
-        config.training(config.datasets[0], drafter)
-    except InputError as error:
-        raise _rekeyed(error, keys, "train", path) from error
-
-
-def _check_evaluation(config: StudyConfig, place: int, setting: Setting, path: Path) -> None:
-    key = "evaluate" if setting.name is None else f"evaluate[{place}]"
-    known = EvaluateConfig.model_fields.keys() - _OF_EVALUATION
-    for name in setting.options:
-        if name not in known:
-            raise InputError(
-                f"{key}.{name} is no option of an evaluation",
-                where=path,
-                expected=", ".join(sorted(known)),
-            )
-    for dataset in config.datasets:
-        try:
-            config.evaluation(dataset, setting)
-        except InputError as error:
-            raise _rekeyed(error, dict.fromkeys(setting.options, key), key, path) from error
-
-
-def _rekeyed(error: InputError, keys: Mapping[str, str], key: str, path: Path) -> InputError:
-    """The error of a command's option as that of a key in the file."""
-    name = str(error.where or "").removeprefix("--").replace("-", "_")
-    place = f"{keys[name]}.{name}" if name in keys else key
-    return InputError(f"{place}: {error.found}", where=path, expected=error.expected)
+    """Registered names that a drafter is made of: an ensemble's, those of both phases, its own."""
+    made = [(side, create(side)) for side in name.split(BETWEEN)]
+    parts = (one.sources if isinstance(one, EnsembleDrafter) else (side,) for side, one in made)
+    return tuple(part for each in parts for part in each)

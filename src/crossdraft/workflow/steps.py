@@ -1,5 +1,5 @@
-"""A command's whole work on one folder: what `crossdraft train` and `evaluate` do, and what a
-study does step by step.
+"""A command's whole work on one folder: what `crossdraft train`, `evaluate` and `bench wallclock`
+do, and what a study does step by step.
 
 A folder with a result is never written again; one without is gone on with.
 """
@@ -12,7 +12,7 @@ import shutil
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,12 +20,13 @@ from crossdraft.base.clock import now_ms
 from crossdraft.base.device import find_device
 from crossdraft.base.progress import ProgressSink, silent
 from crossdraft.base.result import Result, RunFolder, refuse_taken
+from crossdraft.base.trace import write_trace
 from crossdraft.decoding.answers import read_answers
 from crossdraft.drafters.checkpoint import trainable_class
 from crossdraft.drafters.trainable import Trainable
 from crossdraft.evaluation.bootstrap import few_blocks
 from crossdraft.evaluation.config import EvaluateConfig
-from crossdraft.evaluation.controls import names_drafter
+from crossdraft.evaluation.controls import checkpoint_paths
 from crossdraft.evaluation.run import evaluate
 from crossdraft.evaluation.stage_file import stage_table
 from crossdraft.evaluation.trained import held_out_blocks, summarise_training
@@ -35,8 +36,15 @@ from crossdraft.pairs.split import Fold, hold_out, in_recording_order
 from crossdraft.pairs.stored import fingerprinted
 from crossdraft.report.acceptance import write_report
 from crossdraft.report.training import write_training_report
+from crossdraft.report.wallclock import write_report as write_wallclock_report
 from crossdraft.training.loop import BEST, STATE, EpochSink, Trained, fit
+from crossdraft.training.seed_files import write_seed_files
 from crossdraft.training.settings import TrainConfig
+from crossdraft.training.team import team_here
+
+if TYPE_CHECKING:
+    from crossdraft.bench.wallclock.plan import WallclockConfig
+    from crossdraft.vlm.cost_store import Note
 
 #: Where the trainings of an evaluation keep their state until its result is written.
 FOLD_STATES = "trained"
@@ -61,20 +69,22 @@ def run_training(
             with another training.
     """
     refuse_taken(folder)
-    found = read_answers(config.pairs, config.eos)
+    found = read_answers(config.pairs, config.eos, config.lm_head)
     sides, split, warnings = _sides(found, config)
     drafter = _make(config)
-    find_device(config.settings.device)
+    team = team_here(find_device(config.settings.device))
     # Everything that can be wrong with the input was checked: now there may be a folder.
     run = RunFolder.create("train", folder)
-    if not (run.path / STATE).exists():
+    if team.first and not (run.path / STATE).exists():
         run.write_config(config.model_dump(mode="json"))
     started_ms = now_ms()
     task = task_name(config, found)
     trained = fit(
         drafter, sides.train, sides.test, config.settings,
-        folder=run.path, task=task, sink=sink, on_epoch=on_epoch,
+        folder=run.path, task=task, sink=sink, on_epoch=on_epoch, team=team,
     )  # fmt: skip
+    if not team.first:
+        return {}
     warnings += few_blocks(held_out_blocks(sides.test))
     warnings += warnings_about_pairs((*sides.train, *sides.test))
     summary = summarise_training(drafter, sides.train, sides.test, config.settings, sink)
@@ -92,10 +102,11 @@ def run_training(
         "speed": {**_speed(trained), "inference_samples_per_s": inference,
                   "total_s": (now_ms() - started_ms) / 1000},
     }  # fmt: skip
-    files = (config.pairs, config.val_pairs)
+    files = (config.pairs, config.val_pairs, config.lm_head)
     inputs = [fingerprinted(path) for path in files if path is not None]
     result = Result("train", payload, config.model_dump(mode="json"), inputs, warnings).to_json()
     write_training_report(result, run.path)
+    write_seed_files(drafter, result, run.path)
     run.write_result(result)
     (run.path / STATE).unlink()
     return result
@@ -125,8 +136,8 @@ def run_evaluation(
     refuse_taken(folder)
     outcome = evaluate(config, sink, trained or folder / FOLD_STATES)
     resolved = config.model_dump(mode="json")
-    checkpoints = [Path(name) for name in config.drafters if not names_drafter(name)]
-    inputs = [config.pairs, config.train_pairs, config.cost_curve, *checkpoints]
+    checkpoints = checkpoint_paths((*config.drafters, *config.named.values()))
+    inputs = [config.pairs, config.train_pairs, config.cost_curve, config.lm_head, *checkpoints]
     result = Result(
         "evaluate",
         outcome.payload,
@@ -139,6 +150,41 @@ def run_evaluation(
     write_report(result, run.path)
     run.write_result(result)
     shutil.rmtree(folder / FOLD_STATES, ignore_errors=True)
+    return result
+
+
+def run_wallclock(
+    config: WallclockConfig,
+    folder: Path,
+    sink: ProgressSink = silent,
+    note: Note = lambda _: None,
+) -> dict[str, Any]:
+    """Measure what is not measured yet and write everything about it into `folder`.
+
+    Args:
+        note: is told what the costs of the target say.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        InputError: as `bench.wallclock.run.run`, or a folder with a result.
+    """
+    # It loads models, which takes seconds; the other commands do without.
+    from crossdraft.bench.wallclock.run import run as measure_wallclock
+
+    refuse_taken(folder)
+    outcome = measure_wallclock(config, folder, sink, note)
+    resolved = config.to_json()
+    result = Result("bench wallclock", outcome.payload, resolved, (), outcome.warnings).to_json()
+    run = RunFolder.create("wallclock", folder)
+    run.write_config(resolved)
+    write_wallclock_report(result, run.path)
+    if outcome.example is not None:
+        about = {key: result["example"][key] for key in ("scene", "question")}
+        shown = outcome.example
+        write_trace(run.path / "trace.json.gz", shown.tracks(), about, shown.moments())
+    run.write_result(result)
     return result
 
 
@@ -169,7 +215,7 @@ def _sides(found: PairSet, config: TrainConfig) -> tuple[Fold, str, list[str]]:
         fold = hold_out(pairs, settings.val_split, settings.gap)
         kind = "whole drives" if fold.by_drive else f"blocks, gap {settings.gap} clips"
         return fold, f"validation: {settings.val_split:.0%} of the clips in {kind}", warnings
-    val = in_recording_order(read_answers(config.val_pairs, config.eos).pairs)
+    val = in_recording_order(read_answers(config.val_pairs, config.eos, config.lm_head).pairs)
     check_leak(pairs, val, settings.gap)
     return Fold(tuple(pairs), tuple(val)), f"validation: {config.val_pairs.name}", warnings
 

@@ -148,9 +148,9 @@ def test_learned_answers_stay_apart(config: WallclockConfig, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("configs", "why"),
     [
-        ("eagle", "no drafter is called 'eagle'"),
-        ("seed-procedure=eagle", "no drafter is called 'eagle'"),
-        ("suffix+eagle+overlap", "no drafter is called 'eagle'"),
+        ("falcon", "no drafter is called 'falcon'"),
+        ("seed-procedure=falcon", "no drafter is called 'falcon'"),
+        ("suffix+falcon+overlap", "no drafter is called 'falcon'"),
         ("translator", "train"),
         ("suffix+shuffled", "shuffled behind suffix, which does not read"),
         ("suffix+overlap", "overlap behind suffix, which does not read"),

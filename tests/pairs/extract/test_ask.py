@@ -16,6 +16,8 @@ from crossdraft.pairs.extract.workplace import Workplace
 from crossdraft.pairs.store import PairStore
 from crossdraft.pairs.store.kinds import Side
 from crossdraft.pairs.store.rows import Row
+from crossdraft.pairs.store.thoughts import HEAD_FILE
+from crossdraft.pairs.thoughts import thoughts_of
 from crossdraft.scenes.scene import Scene
 from crossdraft.vlm.drafting import Follower, own_answer
 from crossdraft.vlm.model_spec import Role
@@ -137,6 +139,68 @@ def test_the_states_of_one_alignment(
     assert set(store.row(0).top) == set(kinds)
     for kind in kinds:
         assert torch.equal(store.states(5, kind), full.states(5, kind))
+
+
+def test_the_head_reads_the_tokens_off_the_states(ground: Ground, tmp_path: Path) -> None:
+    pair = ground.pair
+    for override in _DOUBLE:
+        pair = pair.with_value(override)
+    keep = Keep.parse("both", "last", "fp32", 2)
+    ground.extract(tmp_path / "store", pair=pair, keep=keep, max_samples=2)
+    (*pairs, last) = PairStore.open(tmp_path / "store").pairs()
+    assert last.thoughts is not None and last.thoughts.kinds == {"own", "forced", "target"}
+    for pair_ in (*pairs, last):
+        thoughts = thoughts_of(pair_)
+        logits = thoughts.head.logits(thoughts.states("target"))
+        assert tuple(logits.argmax(-1).tolist()) == pair_.target_tokens
+        top = thoughts.top()
+        assert torch.allclose(logits.topk(2).values, top.logits, atol=1e-3)
+        assert torch.allclose(logits.logsumexp(-1), top.total, atol=1e-3)
+
+
+def test_without_states_there_is_no_head(ground: Ground, tmp_path: Path) -> None:
+    ground.extract(tmp_path / "ids", keep=Keep.parse("both", "none", "bf16", 0), max_samples=2)
+    assert not (tmp_path / "ids" / HEAD_FILE).exists()
+    (pair, *_) = PairStore.open(tmp_path / "ids").pairs()
+    with pytest.raises(InputError, match="only words of clip"):
+        thoughts_of(pair)
+
+
+def test_a_store_without_its_head_says_how_to_get_one(ground: Ground, tmp_path: Path) -> None:
+    ground.extract(tmp_path / "store", max_samples=2)
+    moved = (tmp_path / "store" / HEAD_FILE).rename(tmp_path / "head.safetensors")
+    (pair, *_) = PairStore.open(tmp_path / "store").pairs()
+    with pytest.raises(InputError, match="--lm-head FILE"):
+        _ = thoughts_of(pair).head
+    (pair, *_) = PairStore.open(tmp_path / "store", head_file=moved).pairs()
+    assert thoughts_of(pair).head.hidden == 64
+
+
+def test_shuffled_events_are_another_drives(ground: Ground, whole: Path, tmp_path: Path) -> None:
+    plan = ground.plan(tmp_path / "store", shuffled=True)
+    assert all(plan.seen(n).drive != scene.drive for n, scene in enumerate(plan.scenes))
+    assert len({plan.seen(n).id for n in range(6)}) == 6
+    extract(plan, argv=())
+    for pair, own in zip(
+        PairStore.open(tmp_path / "store").pairs(), PairStore.open(whole).pairs(), strict=True
+    ):
+        number = plan.number_of[pair.clip]
+        (other,) = (
+            one for one in PairStore.open(whole).pairs()
+            if (one.clip, one.question) == (plan.seen(number).id, pair.question)
+        )  # fmt: skip
+        assert (pair.key, pair.target_tokens) == (own.key, own.target_tokens)
+        assert pair.draft_tokens == other.draft_tokens
+        here, there = thoughts_of(pair), thoughts_of(own)
+        assert torch.equal(here.states("target"), there.states("target"))
+        assert not torch.equal(here.states("forced"), there.states("forced"))
+    assert PairStore.open(whole).manifest.source.get("events") is None
+    assert PairStore.open(plan.out).manifest.source["events"] == "shuffled"
+
+
+def test_events_of_one_drive_cannot_be_shuffled(ground: Ground, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--shuffle-events: clips of one drive alone"):
+        ground.plan(tmp_path / "store", shuffled=True, max_samples=1)
 
 
 def test_events_of_a_plain_video_are_simulated_and_marked(ground: Ground, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_an_interrupt_at_any_clip(
     assert outcome.made == 2 * (6 - count), "Ctrl-C costs no finished clip"
     assert content(tmp_path) == wanted
     left = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
-    assert left == ["log", "shards", "store.json"]
+    assert left == ["lm_head.safetensors", "log", "shards", "store.json"]
 
 
 @pytest.mark.parametrize("count", [1, 5, 7, 10])

@@ -16,13 +16,19 @@ from crossdraft.bench.wallclock.record import Run
 from crossdraft.decoding.event_words import EventWords
 from crossdraft.decoding.generation import Generation
 from crossdraft.decoding.loop import ALL_PASSES, Drafting, Passes
-from crossdraft.decoding.models import DRAFT_TOKENS
 from crossdraft.decoding.overlap import EventSide, Way
 from crossdraft.decoding.overlap_process import InProcess
 from crossdraft.decoding.rules import GREEDY, Rule, relaxed
 from crossdraft.decoding.speculator import Speculator
 from crossdraft.decoding.width import USUAL, Fixed, Width
-from crossdraft.drafters.base import Budget, CostCurve, Drafter, flat_cost
+from crossdraft.drafters.base import (
+    DRAFT_TOKENS,
+    OF_THE_EVENT_MODEL,
+    Budget,
+    CostCurve,
+    Drafter,
+    flat_cost,
+)
 from crossdraft.drafters.none import NoDrafter
 from crossdraft.pairs.record import Pair
 from crossdraft.scenes.scene import Scene
@@ -175,6 +181,8 @@ class _Speculating:
             width=width_of(configuration),
             overlap=overlap,
             passes=passes_of(configuration),
+            # The seed procedure drafts with the event model's own answer, which goes on.
+            follows=configuration.kind != "seed-procedure",
             rule=rule_of(configuration),
             cost=cost_told(configuration, ground),
         )
@@ -256,7 +264,7 @@ def rule_of(configuration: Configuration) -> Rule:
 def _overlap(
     configuration: Configuration, ground: Ground, drafter: Drafter
 ) -> EventSide | Way | None:
-    if DRAFT_TOKENS not in drafter.needs:
+    if not OF_THE_EVENT_MODEL & drafter.needs:
         return None
     if configuration.beside == "sequential":
         return Way("sequential")

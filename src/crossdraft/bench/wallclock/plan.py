@@ -12,7 +12,12 @@ from typing import Any, Literal
 from crossdraft.base.errors import InputError
 from crossdraft.bench.wallclock.answering import Picture, Place
 from crossdraft.bench.wallclock.configuration import Configuration, configurations
-from crossdraft.decoding.models import DRAFT_TOKENS
+from crossdraft.drafters.base import (
+    DRAFT_STATES,
+    FORCED_STATES,
+    OF_THE_EVENT_MODEL,
+    TARGET_STATES,
+)
 from crossdraft.drafters.find import find_drafter, seen_drives
 from crossdraft.pairs.formats import read_pairs
 from crossdraft.pairs.record import Pair
@@ -159,8 +164,15 @@ def _refuse_seen(one: Configuration, tested: Collection[str]) -> None:
 
 
 def reads_words(one: Configuration) -> bool:
-    """Whether a configuration's drafter reads the event model's words."""
-    return one.drafter is not None and DRAFT_TOKENS in find_drafter(one.drafter).needs
+    """Whether a configuration's drafter reads the event model's words, or the states behind
+    them."""
+    return one.drafter is not None and bool(OF_THE_EVENT_MODEL & find_drafter(one.drafter).needs)
+
+
+def reads_states(one: Configuration) -> bool:
+    """Whether its drafter reads hidden states, of either model: words alone do not replay it."""
+    states = {DRAFT_STATES, FORCED_STATES, TARGET_STATES}
+    return one.drafter is not None and bool(states & find_drafter(one.drafter).needs)
 
 
 def places(

@@ -15,7 +15,15 @@ from crossdraft.decoding.event_words import silent
 from crossdraft.decoding.loop import Drafting
 from crossdraft.decoding.replay import replay
 from crossdraft.decoding.width import USUAL, cutting
-from crossdraft.drafters.base import Context, CostCurve, Drafter
+from crossdraft.drafters.base import (
+    DRAFT_STATES,
+    FORCED_STATES,
+    HEAD,
+    TARGET_STATES,
+    Context,
+    CostCurve,
+    Drafter,
+)
 from crossdraft.drafters.calibration import Calibration
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.drafters.find import find_drafter
@@ -25,6 +33,8 @@ from crossdraft.pairs.split import hold_out
 
 #: Share of the recorded drives that calibrations are learned on, and answers of them at most.
 _HELD_OUT, _MOST = 0.1, 150
+#: Needs that recorded words do not meet.
+OF_STATES = frozenset({DRAFT_STATES, FORCED_STATES, TARGET_STATES, HEAD})
 
 
 class Stable:
@@ -67,10 +77,13 @@ class Stable:
         return NoDrafter() if self._text is None else cutting(find_drafter(self._text))
 
     def _calibrated(self) -> Calibration:
-        """What claims were worth on held-out drives, after learning from the others."""
+        """What claims were worth on held-out drives, after learning from the others; as before
+        where the drafter reads hidden states and the answers are words alone."""
         held = hold_out(self._learned, _HELD_OUT, 0)
         drafter = self._cutting()
         assert isinstance(drafter, EnsembleDrafter)
+        if OF_STATES & drafter.needs and any(pair.thoughts is None for pair in held.test):
+            return drafter.calibration
         for part in drafter.parts:
             part.fit(held.train)
         with drafter.collect():

@@ -82,7 +82,7 @@ def measure(plan: Plan) -> Measured:
         drafter = Speaker.of(plan, "drafter", models.drafter)
         for _ in range(2):
             began_ms = now_ms()
-            shown = [with_events(plan.pair, scene) for scene in scenes]
+            shown = [with_events(plan.pair, plan.seen(number)) for number in range(len(scenes))]
             whole = drafter_rows(plan, drafter, shown, halves)
             drafter_ms = now_ms() - began_ms
         del drafter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from crossdraft.pairs.extract.plan import Plan
 from crossdraft.pairs.extract.workplace import Record, Workplace
 from crossdraft.pairs.store.manifest import MANIFEST, Manifest
 from crossdraft.pairs.store.store import PairStore
+from crossdraft.pairs.store.thoughts import HEAD_FILE
+from crossdraft.vlm.lm_head import lm_head_of, write_lm_head
 
 #: When, with what and by which call the store was begun.
 _BEGUN = "begun.json"
@@ -67,6 +70,7 @@ def finish(plan: Plan) -> Manifest | None:
                 return None
             records = [place.record(shard) for shard in range(plan.shards)]
             manifest = _manifest(plan, place, [one for one in records if one is not None])
+            _put_head(plan)
             write_json(plan.out / MANIFEST, manifest.to_json())
         # Whatever a killed process has left beside them; nobody writes any more.
         sweep(plan.out)
@@ -90,6 +94,18 @@ def _manifest(plan: Plan, place: Workplace, records: Sequence[Record]) -> Manife
         )
     begun = _begun(place)
     return Manifest(plan.schema, shards, plan.questions, plan.source, begun, missing)
+
+
+def _put_head(plan: Plan) -> None:
+    """The target's head beside its states, for the drafters that read them.
+
+    A head that cannot be taken out of its checkpoint, a quantised one say, is missed by whoever
+    asks for it, and told how to name one.
+    """
+    if not plan.keep.last:
+        return
+    with contextlib.suppress(InputError):
+        write_lm_head(lm_head_of(plan.pair.target.place("target")), plan.out / HEAD_FILE)
 
 
 def _begun(place: Workplace) -> Mapping[str, Any]:

@@ -70,6 +70,7 @@ class Plan:
         clips_per_shard: clips of a shard; the last may have fewer.
         batch_clips: clips that are answered in one batch.
         models: what is known of the models.
+        shuffled: the drafter sees another drive's events, the target its own scene: a control.
     """
 
     out: Path
@@ -84,6 +85,7 @@ class Plan:
     clips_per_shard: int
     batch_clips: int
     models: Mapping[Role, ModelFacts]
+    shuffled: bool = False
 
     @property
     def shards(self) -> int:
@@ -104,6 +106,15 @@ class Plan:
         """Numbers of a shard's clips."""
         first = shard * self.clips_per_shard
         return range(first, min(first + self.clips_per_shard, len(self.scenes)))
+
+    def seen(self, number: int) -> Scene:
+        """The scene whose events the drafter sees beside clip `number`: its own; shuffled, the
+        first of another drive from half the set away on."""
+        if not self.shuffled:
+            return self.scenes[number]
+        here, half = self.scenes[number], number + len(self.scenes) // 2
+        turned = (self.scenes[(half + i) % len(self.scenes)] for i in range(len(self.scenes)))
+        return next(scene for scene in turned if scene.drive != here.drive)
 
     @cached_property
     def number_of(self) -> dict[str, int]:
@@ -147,6 +158,7 @@ class Plan:
             "models": {role: self.models[role].identity for role in ROLES},
             "max_new_tokens": self.max_new_tokens,
             **self.keep.to_json(),
+            **({"events": "shuffled"} if self.shuffled else {}),
         }
 
     @property
@@ -175,6 +187,7 @@ def make_plan(
     max_samples: int | None = None,
     chunk_size: int | None = None,
     batch_clips: int | None = None,
+    shuffled: bool = False,
 ) -> Plan:
     """Plan an extraction; nothing is loaded or written.
 
@@ -186,6 +199,7 @@ def make_plan(
         max_samples: at most so many clips, as many of each drive.
         chunk_size: pairs of a shard; None: as many as suit the models.
         batch_clips: clips that are answered in one batch; None: as many as suit the models.
+        shuffled: show the drafter another drive's events.
 
     Raises:
         InputError: no dataset, nothing of the split; a model that is not there; layers, logits or
@@ -212,8 +226,14 @@ def make_plan(
         out, pair, tuple(dataset), dataset.folder.resolve().name, dataset.fingerprint, split,
         tuple(questions), keep, max_new_tokens,
         max(1, (chunk_size or usual.chunk_size) // len(questions)),
-        batch_clips or usual.batch_clips, models,
+        batch_clips or usual.batch_clips, models, shuffled,
     )  # fmt: skip
+    if shuffled and len({scene.drive for scene in plan.scenes}) < 2:
+        raise InputError(
+            "clips of one drive alone",
+            where="--shuffle-events",
+            expected="two drives or more: each clip is shown another drive's events",
+        )
     plan.note.check(out)
     return plan
 

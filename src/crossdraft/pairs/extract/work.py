@@ -150,7 +150,7 @@ class Work(Maker):
         scenes = [self._plan.scenes[number] for number in numbers]
         if phase == "target":
             return target_rows(self._plan, self._speaker("target"), scenes)
-        shown = [with_events(self._plan.pair, scene) for scene in scenes]
+        shown = [with_events(self._plan.pair, self._plan.seen(number)) for number in numbers]
         known = [halves[number] for number in numbers]
         return drafter_rows(self._plan, self._speaker("drafter"), shown, known)
 

@@ -7,9 +7,6 @@ next batches meanwhile.
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from crossdraft.base.ahead import ahead
 from crossdraft.base.errors import InputError
 from crossdraft.pairs.store.kinds import SIDES, Side
 from crossdraft.pairs.store.packing import unpack_into
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 
 #: Behind the end of an answer. No id, so that nobody takes it for one.
 PADDING = -1
-#: How long a thread waits before it looks whether anybody still wants its batch.
-_PATIENCE_S = 0.05
 #: Values of a pair below which its states are first put together and then unpacked all at once: a
 #: copy more, and far fewer calls, which hold up whoever trains meanwhile.
 _NARROW = 1 << 15
@@ -142,7 +138,7 @@ class Loader:
         order = self.order()
         if not self.prefetch:
             return map(self.batch, order)
-        return _ahead(self, order)
+        return ahead(map(self.batch, order), self.prefetch)
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """One batch of these pairs."""
@@ -197,52 +193,3 @@ def _tokens(found: Sequence[tuple[Shard, int]], side: Side) -> Tensor:
     tokens = [shard.tokens(place, side) for shard, place in found]
     known = [one for one in tokens if one is not None]
     return pad_sequence(known, batch_first=True, padding_value=PADDING).long()
-
-
-def _ahead(loader: Loader, order: Sequence[Sequence[int]]) -> Iterator[Batch]:
-    """Batches that a thread prepares; it ends when nobody asks for them any more."""
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(loader.prefetch)
-    unwanted = threading.Event()
-    process = os.getpid()
-
-    def put(item: Batch | BaseException | None) -> None:
-        while not unwanted.is_set():
-            try:
-                return ready.put(item, timeout=_PATIENCE_S)
-            except queue.Full:
-                continue
-
-    def prepare() -> None:
-        try:
-            for rows in order:
-                if unwanted.is_set():
-                    return
-                put(loader.batch(rows))
-            put(None)
-        except BaseException as error:  # it belongs to whoever asks for the batch
-            put(error)
-
-    thread = threading.Thread(target=prepare, name="crossdraft-batches", daemon=True)
-    thread.start()
-    try:
-        while (item := _next(ready, process)) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        if os.getpid() == process:
-            unwanted.set()
-            thread.join()
-
-
-def _next(
-    ready: queue.Queue[Batch | BaseException | None], process: int
-) -> Batch | BaseException | None:
-    """What comes next, in the process that began the pass: a fork does not copy its thread."""
-    if os.getpid() != process:
-        raise InputError(
-            "this pass over the store was begun in another process",
-            expected="a pass of this process",
-            hint="ask the store for batches again",
-        )
-    return ready.get()

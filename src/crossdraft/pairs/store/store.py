@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +30,8 @@ from crossdraft.pairs.store.packing import unpack
 from crossdraft.pairs.store.rows import Packed, Row, Top
 from crossdraft.pairs.store.shard import AGAIN, Shard
 from crossdraft.pairs.store.shelf import MAX_OPEN, Shelf
+from crossdraft.pairs.store.thoughts import HEAD_FILE, StoredThoughts
+from crossdraft.vlm.lm_head import LMHead, read_lm_head
 
 
 class PairStore:
@@ -35,18 +40,29 @@ class PairStore:
     Attributes:
         folder: where it lies.
         manifest: what `store.json` says.
+        head_file: the target's head, where it does not lie in the folder.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, max_open: int = MAX_OPEN) -> None:
-        self.folder, self.manifest = folder, manifest
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        max_open: int = MAX_OPEN,
+        head_file: Path | None = None,
+    ) -> None:
+        self.folder, self.manifest, self.head_file = folder, manifest, head_file
         self.shelf = Shelf(folder / SHARDS, manifest.schema, manifest.shards, max_open)
         #: Pairs before each shard.
         self._before = [0, *accumulate(shard.pairs for shard in manifest.shards)]
         self._rows: dict[tuple[str, int, str], int] | None = None
 
     @classmethod
-    def open(cls, folder: Path) -> PairStore:
+    def open(cls, folder: Path, head_file: Path | None = None) -> PairStore:
         """Open a store: its manifest is read, its files are there and of their size.
+
+        Args:
+            head_file: the target's head, where it does not lie in the folder; read when it is
+                first asked for.
 
         Raises:
             InputError: no store, not finished, malformed; a shard is missing, cut or too long.
@@ -66,11 +82,11 @@ class PairStore:
                     expected=f"a file of {shard.bytes:,} bytes, as the store was written",
                     hint=AGAIN,
                 )
-        return cls(folder, manifest)
+        return cls(folder, manifest, head_file=head_file)
 
-    def __reduce__(self) -> tuple[type[PairStore], tuple[Path, Manifest, int]]:
+    def __reduce__(self) -> tuple[type[PairStore], tuple[Any, ...]]:
         """Pickled as where it lies and what its manifest says; a copy opens shards of its own."""
-        return type(self), (self.folder, self.manifest, self.shelf.most_open)
+        return type(self), (self.folder, self.manifest, self.shelf.most_open, self.head_file)
 
     def __len__(self) -> int:
         return self._before[-1]
@@ -96,13 +112,45 @@ class PairStore:
     def pair(self, i: int) -> Pair:
         """Both answers of pair `i`; ids that the store does not know are empty."""
         shard, place = self.find(i)
-        return shard.pair(place)
+        return self._thinking(shard.pair(place), i)
 
     def pairs(self) -> Iterator[Pair]:
         """All pairs in order."""
-        for number in range(len(self.manifest.shards)):
+        for number, before in enumerate(self._before[:-1]):
             shard = self.shelf[number]
-            yield from (shard.pair(place) for place in range(len(shard)))
+            for place in range(len(shard)):
+                yield self._thinking(shard.pair(place), before + place)
+
+    def _thinking(self, pair: Pair, i: int) -> Pair:
+        """The pair with its states, where any are kept."""
+        if not self.manifest.schema.kinds:
+            return pair
+        return replace(pair, thoughts=StoredThoughts(self, i))
+
+    @cached_property
+    def head(self) -> LMHead:
+        """The target's head, float32: the file that was named, or the one beside the shards.
+
+        Raises:
+            InputError: there is none, it is damaged, or it is of another width than the states.
+        """
+        path = self.folder / HEAD_FILE if self.head_file is None else self.head_file
+        if not path.is_file():
+            raise InputError(
+                "the target's head does not lie beside its states",
+                where=path,
+                expected=f"{HEAD_FILE} in the store, or --lm-head FILE",
+                hint=f"crossdraft lm-head MODEL --out {self.folder / HEAD_FILE}",
+            )
+        head = read_lm_head(path).to(torch.float32)
+        kind = self.manifest.schema.kind("target")
+        if kind is not None and kind.width != head.hidden:
+            raise InputError(
+                f"a head for states {head.hidden} wide",
+                where=path,
+                expected=f"{kind.width}, as the states of {self.folder}",
+            )
+        return head
 
     def row(self, i: int) -> Row:
         """Everything that is kept of pair `i`; states and logits are views of the file.

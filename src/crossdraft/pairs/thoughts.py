@@ -1,0 +1,62 @@
+"""States of pairs, wherever they lie: behind the answers of a store, or put together from two.
+
+A pair carries its `Thoughts`, so that splits, folds and controls handle states without knowing it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crossdraft.base.errors import InputError
+from crossdraft.pairs.record import Head, Pair, Thoughts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from crossdraft.pairs.store.rows import Top
+
+
+def thoughts_of(pair: Pair) -> Thoughts:
+    """The states behind a pair.
+
+    Raises:
+        InputError: only its words are known.
+    """
+    if pair.thoughts is None:
+        raise InputError(
+            f"only words of clip {pair.clip}, and the drafter reads hidden states",
+            expected="a pair store with states",
+            hint="crossdraft extract writes one",
+        )
+    return pair.thoughts
+
+
+@dataclass(frozen=True, eq=False)
+class Swapped:
+    """A pair's thoughts, but for the drafter's own, which belong to another scene.
+
+    Attributes:
+        here: everything else.
+        own: whose `own` states are taken.
+    """
+
+    here: Thoughts
+    own: Thoughts
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return self.here.kinds
+
+    def states(self, kind: str) -> Tensor:
+        """See `Thoughts.states`."""
+        source = self.own if kind.partition("@")[0] == "own" else self.here
+        return source.states(kind)
+
+    def top(self) -> Top:
+        """See `Thoughts.top`."""
+        return self.here.top()
+
+    @property
+    def head(self) -> Head:
+        return self.here.head
