@@ -19,7 +19,7 @@ ALL_COMMANDS: dict[str, set[str]] = {
         "estimate", "doctor", "verify", "report", "lm-head", "import",
     )},
     "scenes": {"synth", "dsec", "simulate", "render", "info"},
-    "pair": {"show", "score", "train-embedded"},
+    "pair": {"show", "score", "train-embedded", "tune"},
     "bench": {"stages", "verify-cost", "wallclock"},
 }  # fmt: skip
 

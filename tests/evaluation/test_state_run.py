@@ -157,3 +157,38 @@ def test_position_means_are_those_of_each_place() -> None:
         there = [thoughts_of(p).states("target") for p in pairs]
         wanted = torch.stack([s[place] for s in there if len(s) > place]).mean(0)
         torch.testing.assert_close(states[place], wanted)
+
+
+def test_shuffled_pairs_are_what_twins_read(data: Path) -> None:
+    """Forced states too: a drafter that follows the target loses what other events cost it."""
+    state = str(data / "runs" / "state")
+    pairs = state_pairs(24, noise=0.2)
+    wrong = [
+        thinking(replace(pair, draft_tokens=pair.draft_tokens[::-1]),
+                 -thoughts_of(pair).states("own"), -thoughts_of(pair).states("forced"),
+                 thoughts_of(pair).states("target"), None)
+        for pair in pairs
+    ]  # fmt: skip
+    state_store(data / "shuffled", wrong)
+    label = "state"
+    plain = run(data, state)
+    shuffled = run(data, state, shuffled_pairs=data / "shuffled")
+    own, twin = (
+        shuffled.payload["drafters"][label + end]["tau"]["value"] for end in ("", "@shuffled")
+    )
+    assert own == plain.payload["drafters"][label]["tau"]["value"]
+    assert twin < plain.payload["drafters"][label + "@shuffled"]["tau"]["value"]
+    found = rows(shuffled.payload)
+    for alignment in ("own", "forced"):
+        one, twin_row = (found[label + end, alignment]["same"] for end in ("", "@shuffled"))
+        assert twin_row["metrics"]["cosine"]["value"] == pytest.approx(
+            -one["metrics"]["cosine"]["value"]
+        )
+    assert any("@shuffled reads another scene" in note for note in plain.warnings)
+    assert not any("@shuffled reads another scene" in note for note in shuffled.warnings)
+
+
+def test_shuffled_pairs_of_other_answers_are_refused(data: Path) -> None:
+    state_store(data / "other", state_pairs(24, seed=5))
+    with pytest.raises(InputError, match="--shuffled-pairs"):
+        run(data, str(data / "runs" / "state"), shuffled_pairs=data / "other")

@@ -70,7 +70,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         later = str(saved(TinyNext, folder / "next"))
         asked = {
             "one": ((first,), {}),
-            "two": ((first, later), {"A+B": f"{first}:{later}", "A+s": f"{first}:suffix"}),
+            "two": (
+                (first, later),
+                {"A+B": f"{first}:{later}", "A+s": f"{first}:suffix", "B": f"none:{later}"},
+            ),
         }
         made = {}
         for label, (drafters, named) in asked.items():
@@ -115,8 +118,10 @@ def test_several_have_folders_and_two_phases_a_file_each(
 ) -> None:
     write_report(results["two"], tmp_path)
     assert {p.name for p in (tmp_path / "states").iterdir()} == {"tiny-state", "tiny-next"}
-    (file,) = tmp_path.glob("two_phase_results_*.json")
+    file, alone = sorted(tmp_path.glob("two_phase_results_*.json"))
     assert file.name == "two_phase_results_A+B.json", "of suffix no states are known"
+    decode_only = json.loads(alone.read_text())
+    assert decode_only["no_prefill"] and decode_only["phase1_free_tokens"] == 0
     said = json.loads(file.read_text())
     assert said.keys() == TWO_PHASE | {"about"}
     assert (said["prefill_adapter"], said["decode_adapter"]) == ("tiny-state", "tiny-next")

@@ -16,13 +16,13 @@ from tests.scenes.synth_world import draw_waves
 from tests.tiny import tiny_options
 
 WHOLE = [
-    "scenes", "extract-train", "extract-test", "tiny/train-token-adapter", "tiny/train-slow",
-    "tiny/evaluate", "wallclock",
+    "scenes", "extract-train", "extract-test", "extract-shuffled-test",
+    "tiny/train-token-adapter", "tiny/train-slow", "tiny/train-l1", "tiny/evaluate", "wallclock",
 ]  # fmt: skip
 #: What is the same bytes however often a study was killed.
 SAME = {".safetensors", ".npz", ".mp4"}
 _NETWORK = {
-    **tiny_options("token-adapter"), "num_epochs": 2, "batch_size": 4, "device": "cpu",
+    "num_epochs": 2, "batch_size": 4, "device": "cpu",
     "learning_rate": 0.01, "val_split": 0.4,
 }  # fmt: skip
 
@@ -36,16 +36,22 @@ def sections(**changes: Any) -> dict[str, Any]:
         "extract": {
             "pair": "tiny.yaml", "max_questions": 2, "max_new_tokens": 5, "top_logits": 3,
             "workers": 1, "chunk_size": 4, "batch_clips": 1, "save_interval": 1,
+            "splits": ["train", "test", "shuffled-test"],
         },
-        "datasets": [{"name": "tiny", "train": "extract:train", "test": "extract:test"}],
+        "datasets": [{
+            "name": "tiny", "train": "extract:train", "test": "extract:test",
+            "shuffled": "extract:shuffled-test",
+        }],
         "drafters": [
             "token-adapter", {"slow": {"drafter": "token-adapter", "learning_rate": 1e-5}},
+            {"l1": {"drafter": "bottleneck", "bottleneck_dim": 4}},
         ],
         "train": _NETWORK,
+        "train_options": {"token-adapter": tiny_options("token-adapter")},
         "evaluate": {"gamma": 2, "resamples": 100},
         "wallclock": {
-            "configs": ["token-adapter", "seed-procedure=slow"], "questions": 2, "validation": 1,
-            "learn_from": "extract:train", "alternations": 1, "warmup": 0, "max_new_tokens": 4,
+            "configs": ["token-adapter", "seed-procedure=slow", "l1"],
+            "questions": 2, "validation": 1, "learn_from": "extract:train", "alternations": 1, "warmup": 0, "max_new_tokens": 4,
             "kth": 2,
         },
     }  # fmt: skip

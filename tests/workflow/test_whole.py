@@ -54,11 +54,14 @@ def test_one_table_holds_variants_controls_and_times(finished: Path) -> None:
         assert words in text, words
     result = json.loads((finished / "out" / "result.json").read_text())
     names = [one["name"] for one in result["wallclock"]["configurations"]]
-    assert names == ["none", "token-adapter", "seed-procedure=slow"]
+    assert names == ["none", "token-adapter", "seed-procedure=slow", "l1"]
     trained = {one["drafter"]: one for one in result["datasets"][0]["trainings"]}
     assert trained["slow"]["options"] == {"learning_rate": 1e-5}
     rows = result["datasets"][0]["evaluations"][0]["drafters"]
-    assert {"slow", "slow@shuffled", "token-adapter"} <= rows.keys()
+    assert {"slow", "slow@shuffled", "token-adapter", "l1", "l1@shuffled"} <= rows.keys()
+    states = result["datasets"][0]["evaluations"][0]["states"]
+    twins = {one["alignment"] for one in states if one["source"] == "l1@shuffled"}
+    assert twins == {"own", "forced"}, "the shuffled store has both"
     assert "slow" in result["datasets"][0]["evaluations"][0]["differences"]
 
 
@@ -67,7 +70,12 @@ def test_the_command_shows_times_beside_acceptance(
 ) -> None:
     study_command(write(done), done / "out")
     shown = capsys.readouterr().out
-    for words in ("against the clock", "seed-procedure=slow", "0 of 7 steps ran", "SUMMARY.md"):
+    for words in (
+        "against the clock",
+        "seed-procedure=slow",
+        f"0 of {len(WHOLE)} steps ran",
+        "SUMMARY.md",
+    ):
         assert words in shown, words
 
 
@@ -129,7 +137,7 @@ def test_scenes_from_elsewhere(finished: Path, done: Path) -> None:
     extract = {**given["extract"], "scenes": str(world)}
     out = done / "new"
     path = write(done, extract=extract, scenes=None, datasets=None, wallclock=None)
-    assert run(path, out)[0] == ["extract-train", "extract-test"]
+    assert run(path, out)[0] == WHOLE[1:4]
     ours, theirs = (o / "extract-test/test/store.json" for o in (out, finished / "out"))
     assert json.loads(ours.read_text())["shards"] == json.loads(theirs.read_text())["shards"]
     (world_copy := done / "gone").mkdir()

@@ -39,6 +39,14 @@ def evaluate(
         Path | None,
         typer.Option(help="Recorded answers of other drives to learn from.", show_default="folds"),
     ] = None,
+    shuffled_pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same answers with other drives' events, from crossdraft extract "
+            "--shuffle-events, for the shuffled twins.",
+            show_default="another clip's drafter answer",
+        ),
+    ] = None,
     lm_head: Annotated[
         Path | None,
         typer.Option(
@@ -187,6 +195,7 @@ def evaluate(
         drafters=tuple(asked),
         named=named_drafters(two_phase, checkpoints),
         lm_head=lm_head,
+        shuffled_pairs=shuffled_pairs,
         seed_times={name: value for name, value in times.items() if value is not None},
         cost_model=cost_model,
         train_pairs=train_pairs,

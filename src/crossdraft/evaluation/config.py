@@ -45,6 +45,10 @@ class EvaluateConfig(BaseModel):
     """The same under names of their own."""
     lm_head: Path | None = None
     """The target's head, where a pair store does not hold it."""
+    shuffled_pairs: Path | None = None
+    """The same questions about the same clips, the event model shown other drives' events, as
+    `crossdraft extract --shuffle-events` makes them: what shuffled twins read. Without it they read
+    another clip's answer, and drafters that follow the target its own scene behind that."""
     train_pairs: Path | None = None
     """Recorded answers of other drives to learn from, instead of folds."""
     folds: Annotated[int, Field(ge=2)] = 5

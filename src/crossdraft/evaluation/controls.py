@@ -7,7 +7,7 @@ fed with another scene's answer; and each trained network trained once more with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from crossdraft.pairs.thoughts import Swapped
 
 ALWAYS = ("none", "position", "suffix", "drafter-text")
 SHUFFLED, BLIND = "@shuffled", "@blind"
+#: Pairs as a shuffled twin reads them.
+Shuffle = Callable[[Sequence[Pair]], list[Pair]]
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,42 @@ def shuffled_drafts(pairs: Sequence[Pair]) -> list[Pair]:
             tokens = other.draft_tokens
             shuffled[i] = replace(pairs[i], draft_tokens=tokens, thoughts=swapped)
     return shuffled
+
+
+def shuffled_by(others: Sequence[Pair] | None) -> Shuffle:
+    """What shuffled twins read.
+
+    Args:
+        others: recorded answers for which the event model was shown other drives' events; None:
+            each question's answer about another clip, see `shuffled_drafts`.
+    """
+    if others is None:
+        return shuffled_drafts
+    by_key = {pair.key: pair for pair in others}
+
+    def shuffled(pairs: Sequence[Pair]) -> list[Pair]:
+        return [_beside(pair, by_key.get(pair.key)) for pair in pairs]
+
+    return shuffled
+
+
+def _beside(pair: Pair, other: Pair | None) -> Pair:
+    """The pair with what the event model said and thought about other events.
+
+    Raises:
+        InputError: nobody asked, or the target said something else.
+    """
+    if other is None or other.target_tokens != pair.target_tokens:
+        said = "no answer" if other is None else "another answer of the target"
+        raise InputError(
+            f"{said} for clip {pair.clip}, {pair.question!r}",
+            where="--shuffled-pairs",
+            expected="the same scenes, questions and models as --pairs",
+            hint="crossdraft extract --shuffle-events, with the other options as before",
+        )
+    here, there = pair.thoughts, other.thoughts
+    swapped = None if here is None or there is None else Swapped(here, there, followed=True)
+    return replace(pair, draft_tokens=other.draft_tokens, thoughts=swapped)
 
 
 def without_drafts(pairs: Sequence[Pair]) -> list[Pair]:

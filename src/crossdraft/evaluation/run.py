@@ -23,8 +23,9 @@ from crossdraft.evaluation.controls import (
     BLIND,
     SHUFFLED,
     Entrant,
+    Shuffle,
     entrants,
-    shuffled_drafts,
+    shuffled_by,
     single_entrants,
     without_drafts,
 )
@@ -81,7 +82,7 @@ def evaluate(
     splits = [replace(fold, test=every_nth_clip(fold.test, config.stride_clips)) for fold in splits]
     tested = [pair for fold in splits for pair in fold.test]
     running = entrants(config.drafters, config.named)
-    warnings += _notes_on_checkpoints(running, tested) + notes_on_states(running)
+    warnings += _notes_on_checkpoints(running, tested) + notes_on_states(running, config)
     curve = (
         read_cost_curve(config.cost_curve, config.budget.nodes + 1)
         if config.cost_curve
@@ -91,15 +92,19 @@ def evaluate(
     groups = blocks(tested, max(1, config.block_clips // config.stride_clips))
     warnings += few_blocks(groups)
     bootstrap = BlockBootstrap(groups, config.resamples, config.seed)
+    shuffle, asked_again = shuffled_by(None), config.shuffled_pairs
+    if asked_again is not None:
+        shuffle = shuffled_by(read_answers(asked_again, config.eos, config.lm_head).pairs)
+        shuffle(tested)  # what does not fit is said before hours of work
     alone = sum(
         count == 1 for fold in splits for count in Counter(p.question for p in fold.test).values()
     )
-    if alone:
+    if alone and asked_again is None:
         warnings.append(f"{alone} answers have no other clip to be shuffled with")
     workshop = Workshop(config, lambda pair: _arrival(pair, config), curve, folder, sink)
     workshop.plan(running)
     records = {
-        entrant.label: _run_drafter(entrant, workshop, splits, config, curve)
+        entrant.label: _run_drafter(entrant, workshop, splits, config, curve, shuffle)
         for entrant in track(running, "drafters", len(running), sink)
     }
     with_cost = config.cost_curve is not None
@@ -114,7 +119,7 @@ def evaluate(
         for label in records
         if label not in ALWAYS and not label.endswith((SHUFFLED, BLIND))
     }
-    states, notes = states_section(running, workshop, splits, config, bootstrap, curve)
+    states, notes = states_section(running, workshop, splits, config, bootstrap, curve, shuffle)
     warnings += notes
     payload = {
         "drafters": drafters,
@@ -157,12 +162,13 @@ def _run_drafter(
     splits: Sequence[Fold],
     config: EvaluateConfig,
     curve: CostCurve,
+    shuffle: Shuffle,
 ) -> list[AnswerRecord]:
     """Records of one drafter over the test parts of all splits, in order."""
     records: list[AnswerRecord] = []
     for number, fold in enumerate(splits):
         drafter = workshop.ready(entrant, number, fold)
-        reads = {SHUFFLED: shuffled_drafts, BLIND: without_drafts}.get(entrant.twin, list)
+        reads = {SHUFFLED: shuffle, BLIND: without_drafts}.get(entrant.twin, list)
         for pair in reads(fold.test):
             records.append(measure(drafter, pair, config.budget, _arrival(pair, config), curve))
             if config.online:

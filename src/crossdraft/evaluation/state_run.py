@@ -14,7 +14,7 @@ import torch
 from crossdraft.base.errors import InputError
 from crossdraft.drafters.states import Alignment, StateDrafter
 from crossdraft.drafters.trainable import TokenBatch, Trainable
-from crossdraft.evaluation.controls import SHUFFLED, shuffled_drafts
+from crossdraft.evaluation.controls import SHUFFLED, Shuffle, shuffled_drafts
 from crossdraft.evaluation.state_controls import StateSource, controls
 from crossdraft.evaluation.state_metrics import Gathered, gather
 from crossdraft.pairs.record import Head, Pair
@@ -55,12 +55,18 @@ class Measured:
 
 
 def measure_states(
-    ready: Callable[[int], Mapping[str, StateDrafter]], splits: Sequence[Fold]
+    ready: Callable[[int], Mapping[str, StateDrafter]],
+    splits: Sequence[Fold],
+    shuffle: Shuffle = shuffled_drafts,
+    *,
+    followed: bool = False,
 ) -> tuple[list[Measured], list[str]]:
     """Metrics of all folds together, in the order of their test parts.
 
     Args:
         ready: the drafters of a fold by label, made ready.
+        shuffle: what shuffled twins read.
+        followed: that holds states over the target's answer of other scenes too.
 
     Returns:
         The rows, none where the answers have no states of the target, and what to warn about.
@@ -75,7 +81,8 @@ def measure_states(
         if "target" not in kinds:
             return [], ["no states of the target in these answers: no state metrics"]
         head = _head(fold.test[0], notes)
-        _measure_fold(fold, ready(number), kinds, head, rows)
+        twins = _Twins(shuffle, ("own", "forced") if followed else ("own",))
+        _measure_fold(fold, ready(number), kinds, head, rows, twins)
     return list(rows.values()), list(notes)
 
 
@@ -97,6 +104,14 @@ def _head(pair: Pair, notes: dict[str, None]) -> Head | None:
 
 
 @dataclass(frozen=True)
+class _Twins:
+    """What shuffled twins read, and which states of it are another scene's."""
+
+    shuffle: Shuffle
+    alignments: tuple[Alignment, ...]
+
+
+@dataclass(frozen=True)
 class _Asked:
     """One source and whether it reads the drafts of other scenes."""
 
@@ -108,14 +123,18 @@ class _Asked:
 
 
 def _asked(
-    drafters: Mapping[str, StateDrafter], known: Mapping[str, StateSource], kinds: frozenset[str]
+    drafters: Mapping[str, StateDrafter],
+    known: Mapping[str, StateSource],
+    kinds: frozenset[str],
+    twins: _Twins,
 ) -> list[_Asked]:
     made = []
     for label, drafter in drafters.items():
         fitting = _fitting(drafter, kinds)
         made.append(_Asked(label, drafter, fitting, control=False))
-        if "own" in fitting:
-            made.append(_Asked(label + SHUFFLED, drafter, ("own",), control=True, shuffled=True))
+        swapped = tuple(a for a in fitting if a in twins.alignments and _of_events(drafter, a))
+        if swapped:
+            made.append(_Asked(label + SHUFFLED, drafter, swapped, control=True, shuffled=True))
     wanted = {alignment for one in made for alignment in one.alignments}
     for name, source in known.items():
         fitting = tuple(a for a in ALIGNMENTS if a in wanted and a in kinds)
@@ -129,13 +148,16 @@ def _fitting(drafter: StateDrafter, kinds: frozenset[str]) -> tuple[Alignment, .
     fitting = [
         alignment
         for alignment in ALIGNMENTS
-        if f"{alignment}_states" in drafter.reads(alignment) and alignment in kinds
+        if _of_events(drafter, alignment) and alignment in kinds
     ]
     if fitting:
         return tuple(fitting)
-    reads_event = any("own_states" in drafter.reads(a) or "forced_states" in drafter.reads(a)
-                      for a in ALIGNMENTS)  # fmt: skip
-    return () if reads_event else ("forced",)
+    return () if any(_of_events(drafter, one) for one in ALIGNMENTS) else ("forced",)
+
+
+def _of_events(drafter: StateDrafter, alignment: Alignment) -> bool:
+    """Whether it reads states of the event model under this alignment."""
+    return f"{alignment}_states" in drafter.reads(alignment)
 
 
 def _measure_fold(
@@ -144,9 +166,10 @@ def _measure_fold(
     kinds: frozenset[str],
     head: Head | None,
     rows: dict[tuple[str, Alignment], Measured],
+    twins: _Twins,
 ) -> None:
     shifts = frozenset(drafter.shift for drafter in drafters.values())
-    asked = _asked(drafters, controls(fold.train, kinds, shifts), kinds)
+    asked = _asked(drafters, controls(fold.train, kinds, shifts), kinds, twins)
     needs = frozenset[str]().union(
         *(one.source.reads(alignment) for one in asked for alignment in one.alignments),
         {"target_states"},
@@ -154,7 +177,7 @@ def _measure_fold(
     if head is None:
         needs -= {"head"}
     longest = min(drafter.max_length for drafter in drafters.values())
-    parts = {False: fold.test, True: tuple(shuffled_drafts(fold.test))}
+    parts = {False: fold.test, True: tuple(twins.shuffle(fold.test))}
     with torch.inference_mode():
         for first in range(0, len(fold.test), _BATCH):
             batches = {

@@ -13,23 +13,23 @@ from crossdraft.drafters.states import StateDrafter
 from crossdraft.drafters.trainable import Trainable
 from crossdraft.evaluation.bootstrap import BlockBootstrap
 from crossdraft.evaluation.config import EvaluateConfig
-from crossdraft.evaluation.controls import SHUFFLED, Entrant, single_entrants
+from crossdraft.evaluation.controls import SHUFFLED, Entrant, Shuffle, single_entrants
 from crossdraft.evaluation.prepare import Workshop
-from crossdraft.evaluation.state_run import measure_states
+from crossdraft.evaluation.state_run import Measured, measure_states
 from crossdraft.evaluation.state_summary import summarise_states
 from crossdraft.evaluation.two_phase import estimated
 from crossdraft.pairs.split import Fold
 
 
-def notes_on_states(running: Sequence[Entrant]) -> list[str]:
+def notes_on_states(running: Sequence[Entrant], config: EvaluateConfig) -> list[str]:
     """What a reader must know of drafters that read states over the target's words."""
     following = [e.label for e in single_entrants(running) if FORCED_STATES in e.sample().needs]
-    if not following:
+    if not following or config.shuffled_pairs is not None:
         return []
     return [
         f"{', '.join(following)}: the twin {SHUFFLED} reads another scene's words and states of "
         "the event model's own answer; its states over the target's words, which are read behind "
-        "the first token, stay those of the scene"
+        "the first token, stay those of the scene (--shuffled-pairs brings another scene's)"
     ]
 
 
@@ -40,8 +40,12 @@ def states_section(
     config: EvaluateConfig,
     bootstrap: BlockBootstrap,
     curve: CostCurve,
+    shuffle: Shuffle,
 ) -> tuple[dict[str, Any], list[str]]:
     """What is known of the networks, and the state metrics of those that predict states.
+
+    Args:
+        shuffle: what shuffled twins read.
 
     Returns:
         Keys of the payload: `networks`, `two_phase`, and `states` where there are any; warnings.
@@ -74,7 +78,9 @@ def states_section(
             splits, config.budget, curve, bootstrap,
         )  # fmt: skip
     found: dict[str, Any] = {"networks": networks, "two_phase": phases}
-    measured, notes = measure_states(ready, splits) if predicting else ([], [])
+    followed, measured, notes = config.shuffled_pairs is not None, list[Measured](), list[str]()
+    if predicting:
+        measured, notes = measure_states(ready, splits, shuffle, followed=followed)
     if measured:
         cost = config.cost
         found["states"] = {

@@ -34,15 +34,17 @@ def thoughts_of(pair: Pair) -> Thoughts:
 
 @dataclass(frozen=True, eq=False)
 class Swapped:
-    """A pair's thoughts, but for the drafter's own, which belong to another scene.
+    """A pair's thoughts, but for the drafter's, which belong to another scene.
 
     Attributes:
         here: everything else.
         own: whose `own` states are taken.
+        followed: its states over the target's answer are taken too: it has read the same one.
     """
 
     here: Thoughts
     own: Thoughts
+    followed: bool = False
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -50,7 +52,8 @@ class Swapped:
 
     def states(self, kind: str) -> Tensor:
         """See `Thoughts.states`."""
-        source = self.own if kind.partition("@")[0] == "own" else self.here
+        theirs = ("own", "forced") if self.followed else ("own",)
+        source = self.own if kind.partition("@")[0] in theirs else self.here
         return source.states(kind)
 
     def top(self) -> Top:

@@ -32,7 +32,7 @@ from crossdraft.workflow.sections import (
 
 #: What the study itself says to a training and an evaluation.
 _OF_TRAINING = {"pairs", "val_pairs", "drafter", "settings", "options", "lm_head"}
-_OF_EVALUATION = {"pairs", "drafters", "named", "train_pairs", "train", "lm_head"}
+_OF_EVALUATION = {"pairs", "shuffled_pairs", "drafters", "named", "train_pairs", "train", "lm_head"}
 #: Whose keys stand where, for errors.
 _SECTIONS: dict[str, type[Strict]] = {
     "datasets[": Dataset, "scenes.train.": Drives, "scenes.test.": Drives, "scenes.": Scenes,

@@ -205,8 +205,9 @@ class StudyConfig(Strict):
             return EvaluateConfig.parse(pairs=dataset.train, drafters=drafters, **given)
         given.pop("folds", None)
         return EvaluateConfig.parse(
-            pairs=dataset.test, train_pairs=dataset.train, drafters=drafters, **given
-        )
+            pairs=dataset.test, shuffled_pairs=dataset.shuffled, train_pairs=dataset.train,
+            drafters=drafters, **given,
+        )  # fmt: skip
 
 
 def _refuse_name(one: Variant) -> None:

@@ -26,7 +26,7 @@ from crossdraft.pairs.store.kinds import SIDES
 from crossdraft.pairs.store.manifest import Manifest
 from crossdraft.scenes.scene import SIMULATED
 from crossdraft.scenes.synth import plan_synth, run_synth
-from crossdraft.workflow.sections import WORLD, Extract, Scenes
+from crossdraft.workflow.sections import SHUFFLED, WORLD, Extract, Scenes
 
 #: Processes that draw clips, where nobody says how many: more are no quicker.
 _MOST_PAINTERS = 4
@@ -100,7 +100,8 @@ def extraction_plan(asked: Extract, split: str, scenes: Path, out: Path) -> Plan
     """
     return make_plan(
         out, asked.chosen_pair(), scenes,
-        split=split, questions=asked.texts(),
+        split=split.removeprefix(SHUFFLED), shuffled=split.startswith(SHUFFLED),
+        questions=asked.texts(),
         keep=Keep.parse(asked.alignment, asked.states, asked.dtype, asked.top_logits),
         max_new_tokens=asked.max_new_tokens, max_samples=asked.max_samples,
         chunk_size=asked.chunk_size, batch_clips=asked.batch_clips,

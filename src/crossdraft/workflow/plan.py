@@ -42,7 +42,12 @@ if TYPE_CHECKING:
     from crossdraft.bench.wallclock.plan import WallclockConfig
 
 #: Fields of the configurations that name files or follow from the step's place.
-_PATHS = {"pairs", "val_pairs", "train_pairs", "cost_curve", "lm_head", "drafters", "named"}
+_PATHS = {
+    "pairs", "val_pairs", "train_pairs", "shuffled_pairs", "cost_curve", "lm_head", "drafters",
+    "named",
+}  # fmt: skip
+#: Files of a data set that an evaluation reads.
+_TESTED = ("train", "test", "shuffled")
 #: What of a section decides how a result is made, but not which.
 _HOW = {"workers", "pair", "set", "scenes"}
 
@@ -154,9 +159,9 @@ def _evaluate_step(
         options={
             **resolved.model_dump(mode="json", exclude=_PATHS), "drafters": list(names)
         },
-        inputs={**_given(dataset, "train", "test"), **curve},
+        inputs={**_given(dataset, *_TESTED), **curve},
         needs=(
-            *_made(dataset, "train", "test"), *(training_folder(dataset, name) for name in behind)
+            *_made(dataset, *_TESTED), *(training_folder(dataset, name) for name in behind)
         ),
         # The checkpoints exist only when the step runs, and the configuration asks for them.
         run=partial(_evaluate, lambda: config.evaluation(here, setting, models)),

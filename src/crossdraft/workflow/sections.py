@@ -24,8 +24,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 NAME_RULE = "letters, digits, dots, hyphens and underscores, a letter or digit first"
 Positive = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
-Split = Literal["train", "test", "all"]
+Split = Literal["train", "test", "all", "shuffled-train", "shuffled-test"]
 
+#: Before a split's name where the event model is shown other drives' events.
+SHUFFLED = "shuffled-"
 #: What a data set writes for a store that the study extracts itself, before the split's name.
 MADE = "extract:"
 #: Folders of steps, and in them of what other commands read.
@@ -163,10 +165,12 @@ class Dataset(Strict):
     """Answers to learn from; `extract:train` are those that the study extracts."""
     test: Path | None = None
     """Answers of other drives; without them `train` is split into folds."""
+    shuffled: Path | None = None
+    """The answers of `test` with other drives' events, for the shuffled twins."""
     val: Path | None = None
     """Answers for the validation of trainings, instead of a part of `train`."""
 
-    @field_validator("train", "test", "val", mode="before")
+    @field_validator("train", "test", "shuffled", "val", mode="before")
     @classmethod
     def _beside_the_file(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str) and value.startswith(MADE):
@@ -176,7 +180,9 @@ class Dataset(Strict):
     @property
     def files(self) -> dict[str, Path]:
         """Its files by their role."""
-        named = {"train": self.train, "test": self.test, "val": self.val}
+        named = {
+            "train": self.train, "test": self.test, "shuffled": self.shuffled, "val": self.val
+        }  # fmt: skip
         return {role: path for role, path in named.items() if path is not None}
 
     @property

@@ -137,7 +137,10 @@ def run_evaluation(
     outcome = evaluate(config, sink, trained or folder / FOLD_STATES)
     resolved = config.model_dump(mode="json")
     checkpoints = checkpoint_paths((*config.drafters, *config.named.values()))
-    inputs = [config.pairs, config.train_pairs, config.cost_curve, config.lm_head, *checkpoints]
+    inputs = [
+        config.pairs, config.train_pairs, config.shuffled_pairs, config.cost_curve, config.lm_head,
+        *checkpoints,
+    ]  # fmt: skip
     result = Result(
         "evaluate",
         outcome.payload,

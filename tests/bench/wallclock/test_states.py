@@ -87,6 +87,18 @@ def test_answers_are_plain_decodings(
         assert sum(drafted) > 0
 
 
+@pytest.mark.parametrize("beside", ["overlap", "sequential"])
+def test_two_in_turn_answer_as_plain_decoding_does(
+    beside: str, site: Site, ground: Ground, checkpoints: dict[str, Path]
+) -> None:
+    phases = f"{checkpoints['bottleneck']}:{checkpoints['fused-eagle']}"
+    plain, _ = answered("none", ground, site)
+    found, answer = answered(f"{phases}+{beside}+gamma=3", ground, site)
+    assert answer is not None
+    assert (found.tokens, found.warnings) == (plain.tokens, ())
+    assert sum(one.drafted for one in found.forwards) > 0
+
+
 def test_nothing_is_predicted_and_that_is_said(
     site: Site, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,31 @@ def test_loss_token_is_cross_entropy_of_the_tokens_that_outputs_stand_for(name: 
     assert loss.top1 == int((best == labels).sum())
 
 
+@pytest.mark.parametrize("loss", ["token", "seed"])
+@pytest.mark.parametrize("name", LADDER)
+def test_what_the_loss_names_is_enough_for_it(name: str, loss: str) -> None:
+    drafter = level(name, PAIRS, loss=loss)
+    drafter.network.train()
+    batch = TokenBatch.of(PAIRS, drafter.max_length, needs=drafter.loss_needs)
+    assert drafter.loss(batch).value.isfinite()
+
+
+def test_eagle_fusion_learns_tokens_divergence_and_states() -> None:
+    """The seed study's 1, 0.5 and 0.1, and its labels smoothed by 0.1."""
+    drafter = level("eagle-fusion", PAIRS, loss="seed", alignment="forced")
+    batch, head = batch_of(drafter, PAIRS), made_head()
+    assert batch.top is not None
+    with torch.no_grad():
+        loss, said = drafter.loss(batch), drafter.predicted(batch, "forced")
+        rows = counted(batch, said.states.shape[1], batch.target_lengths, 1)
+        logits = said.logits(head)[:, : rows.length][rows.inside]
+        states = said.states[:, : rows.length][rows.inside]
+        value = functional.cross_entropy(logits, rows.labels, label_smoothing=0.1)
+        value = value + 0.5 * divergence(logits, batch.top, rows)
+        value = value + 0.1 * functional.mse_loss(states, rows.of(batch.states["target"]))
+    assert float(loss.value) == pytest.approx(float(value), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", LADDER)
 def test_every_weight_learns_and_the_head_does_not(name: str) -> None:
     drafter = level(

@@ -96,6 +96,11 @@ class EagleFusionDrafter(LadderDrafter):
         used = self.config.use_kl_loss or self.config.loss == "seed"
         return float(self.config.kl_weight) if used else 0.0
 
+    @property
+    def loss_needs(self) -> frozenset[str]:
+        # Tokens are learnt under the seed study's loss too.
+        return super().loss_needs | {"head"}
+
     def _inputs(self, batch: TokenBatch, alignment: Alignment) -> Inputs:
         event = batch.states[alignment]
         length = batch.target.shape[1]
