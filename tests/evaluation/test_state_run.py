@@ -170,8 +170,8 @@ def test_shuffled_pairs_are_what_twins_read(data: Path) -> None:
         for pair in pairs
     ]  # fmt: skip
     state_store(data / "shuffled", wrong)
-    label = "state"
     plain = run(data, state)
+    label = next(one for one in plain.payload["networks"])
     shuffled = run(data, state, shuffled_pairs=data / "shuffled")
     own, twin = (
         shuffled.payload["drafters"][label + end]["tau"]["value"] for end in ("", "@shuffled")
