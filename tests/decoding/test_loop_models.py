@@ -220,7 +220,8 @@ def test_drafters_that_need_states_hear_the_plain_ones(cache: str) -> None:
     place = 0
     assert max(found.accepted) >= 2
     for (_, rows), one_pass in zip(drafter.calls("observe"), found.passes, strict=True):
-        for row in range(1 + len(one_pass.path)):
+        assert len(rows.hidden) == len(rows.logits) == one_pass.emitted
+        for row in range(one_pass.emitted):
             expected = oracle.row(said[: place + row])
             torch.testing.assert_close(rows.hidden[row], expected.hidden, rtol=1e-9, atol=1e-9)
             torch.testing.assert_close(rows.logits[row], expected.logits, rtol=1e-9, atol=1e-9)

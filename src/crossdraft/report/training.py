@@ -36,9 +36,13 @@ def write_training_report(result: Mapping[str, Any], folder: Path) -> list[Path]
         The files written.
     """
     both, loss, accuracy = (folder / name for name in FIGURES)
-    with style.panels(both, 2) as (_, (above, below)):
-        draw_loss(result, above)
-        draw_accuracy(result, below)
+    drawn = [draw_loss, draw_accuracy]
+    if predicts_states(result):
+        drawn += [draw_states, draw_tau]
+    columns = len(drawn) // 2
+    with style.panels(both, 2, columns) as (_, panels):
+        for draw, axes in zip(drawn, panels, strict=True):
+            draw(result, axes)
     with style.figure(loss) as (_, axes):
         draw_loss(result, axes)
     with style.figure(accuracy) as (_, axes):
@@ -46,6 +50,33 @@ def write_training_report(result: Mapping[str, Any], folder: Path) -> list[Path]
     summary = folder / "RESULTS.md"
     write_text(summary, training_markdown(result))
     return [summary, both, loss, accuracy]
+
+
+def predicts_states(result: Mapping[str, Any]) -> bool:
+    """Whether what was trained predicts states of the target."""
+    return "val_cos_sim" in result["history"][0]
+
+
+def draw_states(result: Mapping[str, Any], axes: Axes) -> None:
+    """How near predicted states come to the true ones, by epoch."""
+    ends = [
+        _curve(axes, result, "train_cos_sim", 1, "training cosine", 0, "--"),
+        _curve(axes, result, "val_cos_sim", 1, "validation cosine", 1, "-"),
+        _curve(axes, result, "val_accept_90", 1, "validation, share above 0.90", 2, "-"),
+    ]
+    axes.set(title="Predicted states against the target's", ylabel="cosine; share of positions")
+    _by_epoch(result, axes)
+    axes.set_ylim(top=1.02)
+    style.label_ends(axes, [end for end in ends if end is not None])
+
+
+def draw_tau(result: Mapping[str, Any], axes: Axes) -> None:
+    """Tokens per forward of the validation's chains, by epoch."""
+    end = _curve(axes, result, "val_tau", 1, "validation tau", 1, "-")
+    gamma = result["config"]["settings"]["gamma"]
+    axes.set(title=f"Chains of {gamma}, everything arrived", ylabel="tokens per target forward")
+    _by_epoch(result, axes)
+    style.label_ends(axes, [] if end is None else [end])
 
 
 def draw_loss(result: Mapping[str, Any], axes: Axes) -> None:
@@ -56,9 +87,15 @@ def draw_loss(result: Mapping[str, Any], axes: Axes) -> None:
     ]
     smoothing = result["config"]["options"].get("label_smoothing")
     floor = f" (label smoothing {smoothing:g}: never 0)" if smoothing else ""
-    axes.set(title=f"Loss{floor}", ylabel="cross-entropy (nats per token)")
+    if result["config"]["options"].get("loss") == "seed":
+        unit = "squared error and cosine"
+    elif predicts_states(result):
+        unit = "nats per token, and what is added"
+    else:
+        unit = "cross-entropy (nats per token)"
+    axes.set(title=f"Loss{floor}", ylabel=unit)
     _by_epoch(result, axes)
-    style.label_ends(axes, ends)
+    style.label_ends(axes, [end for end in ends if end is not None])
 
 
 #: Lines of the accuracy figure: drafter, metric, label, place in the palette, dashes. The first
@@ -89,10 +126,10 @@ def draw_accuracy(result: Mapping[str, Any], axes: Axes) -> None:
         ends.append(style.LineEnd(None, 100 * value, f"{label}: {100 * value:.1f}", colour))
     axes.set(title=f"Target tokens guessed by {result['drafter']}", ylabel="target tokens (%)")
     _by_epoch(result, axes)
-    highest = max([end.y for end in ends] + [100 * record["val_top5"] for record in
-                                             result["history"]])  # fmt: skip
+    validated = [100 * record["val_top5"] for record in result["history"]]
+    highest = max([end.y for end in ends if end is not None] + validated)
     axes.set_ylim(0, max(1.0, min(102.0, 1.08 * highest)))
-    style.label_ends(axes, ends)
+    style.label_ends(axes, [end for end in ends if end is not None])
 
 
 def _curve(
@@ -103,9 +140,11 @@ def _curve(
     label: str,
     place: int,
     dash: str,
-) -> style.LineEnd:
-    """One value of every epoch; returns where the curve ends."""
+) -> style.LineEnd | None:
+    """One value of every epoch; returns where the curve ends, None where nobody counted it."""
     history = result["history"]
+    if any(key not in record for record in history):
+        return None
     values = [scale * record[key] for record in history]
     epochs = [record["epoch"] for record in history]
     colour = style.COLOURS[place]
@@ -263,8 +302,8 @@ def _training(result: Mapping[str, Any]) -> list[str]:
     for epoch in sorted({1, best, len(history), *range(step, len(history), step)}):
         record = history[epoch - 1]
         cells = [
-            str(epoch), f"{record['train_loss']:.4f}", f"{100 * record['train_top1']:.1f}",
-            f"{100 * record['train_top5']:.1f}", f"{record['val_loss']:.4f}",
+            str(epoch), f"{record['train_loss']:.4f}", _share(record, "train_top1"),
+            _share(record, "train_top5"), f"{record['val_loss']:.4f}",
             f"{100 * record['val_top1']:.2f}", f"{100 * record['val_top5']:.2f}",
             f"{record['val_tau']:.3f}", f"{record['learning_rate']:.2e}",
         ]  # fmt: skip
@@ -337,6 +376,11 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     if result["stages"] is None:
         notes.append("arrival of words follows published average times, not this file's")
     return notes
+
+
+def _share(record: Mapping[str, float], key: str) -> str:
+    """A share of an epoch in percent; of a loss over states none are counted in training."""
+    return f"{100 * record[key]:.1f}" if key in record else "–"
 
 
 def _percent(value: float | None) -> str:

@@ -23,7 +23,8 @@ from crossdraft.base.result import Result, RunFolder, refuse_taken
 from crossdraft.base.trace import write_trace
 from crossdraft.decoding.answers import read_answers
 from crossdraft.drafters.checkpoint import trainable_class
-from crossdraft.drafters.trainable import Trainable
+from crossdraft.drafters.states import StateDrafter
+from crossdraft.drafters.trainable import TokenBatch, Trainable
 from crossdraft.evaluation.bootstrap import few_blocks
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.controls import checkpoint_paths
@@ -72,7 +73,9 @@ def run_training(
     found = read_answers(config.pairs, config.eos, config.lm_head)
     sides, split, warnings = _sides(found, config)
     drafter = _make(config)
-    team = team_here(find_device(config.settings.device))
+    device = find_device(config.settings.device)
+    _refuse_unfit(drafter, sides.train, config)
+    team = team_here(device)
     # Everything that can be wrong with the input was checked: now there may be a folder.
     run = RunFolder.create("train", folder)
     if team.first and not (run.path / STATE).exists():
@@ -110,6 +113,17 @@ def run_training(
     run.write_result(result)
     (run.path / STATE).unlink()
     return result
+
+
+def _refuse_unfit(drafter: Trainable, pairs: Sequence[Pair], config: TrainConfig) -> None:
+    """Refuse pairs that lack states, or a head, which the drafter learns from.
+
+    Raises:
+        InputError: saying which.
+    """
+    if isinstance(drafter, StateDrafter) and pairs:
+        drafter.build(pairs[:1], config.settings.seed)
+        TokenBatch.of(pairs[:1], drafter.max_length, needs=drafter.batch_needs)
 
 
 def run_evaluation(
