@@ -116,7 +116,7 @@ def test_interrupted_it_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ((), "--configs"),
         (("--configs", ","), "no configuration"),
-        (("--configs", "eagle"), "no drafter is called 'eagle'"),
+        (("--configs", "falcon"), "no drafter is called 'falcon'"),
         (("--configs", "suffix,suffix"), "suffix stands twice"),
         (("--configs", "hf-generate+overlap"), "overlap behind hf-generate"),
         (("--configs", "none", "--questions", "9999"), "9999 test questions"),

@@ -105,7 +105,7 @@ def test_an_event_model_that_fails_is_a_warning(
     def fails(*_: object, **__: object) -> None:
         raise MemoryError("planted")
 
-    monkeypatch.setattr(event_model, "own_answer", fails)
+    monkeypatch.setattr(event_model.Follower, "speak", fails)
     call = (*CALL, *WORDS, "--overlap", "sequential")
     done, as_json = here(*call, cwd=place), here(*call, "--json", cwd=place)
     assert (done.returncode, done.stdout) == (0, plain)

@@ -195,3 +195,22 @@ def test_a_head_may_lie_elsewhere(tmp_path: Path) -> None:
     write_lm_head(made_head(), tmp_path / "head.safetensors")
     run_training(config(folder, lm_head=tmp_path / "head.safetensors"), tmp_path / "run")
     assert (tmp_path / "run" / BEST).is_file()
+
+
+def test_the_same_words_with_other_states_are_another_training(tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(record: dict[str, float]) -> None:
+        raise StopError
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with pytest.raises(StopError):
+        fit(tiny("bottleneck"), PAIRS[:32], PAIRS[40:], settings(), folder=folder, on_epoch=stop)
+    louder = [
+        replace(pair, thoughts=replace(pair.thoughts, noise=0.5))  # type: ignore[type-var]
+        for pair in PAIRS
+    ]
+    with pytest.raises(InputError, match="other options, other data"):
+        fit(tiny("bottleneck"), louder[:32], louder[40:], settings(), folder=folder)

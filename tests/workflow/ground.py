@@ -51,8 +51,8 @@ def sections(**changes: Any) -> dict[str, Any]:
         "evaluate": {"gamma": 2, "resamples": 100},
         "wallclock": {
             "configs": ["token-adapter", "seed-procedure=slow", "l1"],
-            "questions": 2, "validation": 1, "learn_from": "extract:train", "alternations": 1, "warmup": 0, "max_new_tokens": 4,
-            "kth": 2,
+            "questions": 2, "validation": 1, "learn_from": "extract:train", "alternations": 1,
+            "warmup": 0, "max_new_tokens": 4, "kth": 2,
         },
     }  # fmt: skip
     return {key: value for key, value in {**whole, **changes}.items() if value is not None}

@@ -13,7 +13,14 @@ from crossdraft.base.acceptance import expected_tokens
 from crossdraft.base.clock import now_ms
 from crossdraft.base.progress import ProgressSink, silent, track
 from crossdraft.decoding.arrival import clocked
-from crossdraft.drafters.base import DRAFT_STATES, DRAFT_TOKENS, Budget, Drafter, flat_cost
+from crossdraft.drafters.base import (
+    DRAFT_STATES,
+    DRAFT_TOKENS,
+    FORCED_STATES,
+    Budget,
+    Drafter,
+    flat_cost,
+)
 from crossdraft.drafters.registry import create
 from crossdraft.drafters.trainable import TokenBatch, Trainable
 from crossdraft.evaluation.bootstrap import BlockBootstrap
@@ -73,7 +80,8 @@ def _held_out(
 ) -> dict[str, Any]:
     """Every drafter's metrics on the validation part."""
     rows: list[tuple[str, Drafter, Sequence[Pair]]] = [(drafter.name, drafter, val)]
-    if drafter.needs & {DRAFT_TOKENS, DRAFT_STATES}:
+    # What follows the target reads its own scene behind the first token, shuffled or not.
+    if drafter.needs & {DRAFT_TOKENS, DRAFT_STATES} and FORCED_STATES not in drafter.needs:
         rows.append((drafter.name + SHUFFLED, drafter, shuffled_drafts(val)))
     for name in ALWAYS:
         control = create(name)

@@ -193,7 +193,7 @@ def training_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]
 def training_markdown(result: Mapping[str, Any]) -> str:
     """RESULTS.md of a training."""
     lines = [
-        f"# Training of {result['drafter']} on {result['task']}",
+        f"# Training of {result['drafter']}{_on_task(result)}",
         "",
         *_summary(result),
         *_controls(result),
@@ -217,6 +217,11 @@ def training_markdown(result: Mapping[str, Any]) -> str:
         *provenance_lines(result),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _on_task(result: Mapping[str, Any]) -> str:
+    """What it was trained on, where the data has a name."""
+    return "" if result["task"] == result["drafter"] else f" on {result['task']}"
 
 
 def _summary(result: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from crossdraft.base.progress import ProgressSink, silent
 from crossdraft.drafters.checkpoint import TrainedOn, save_drafter
 from crossdraft.drafters.trainable import Loss, TokenBatch, Trainable
 from crossdraft.pairs.record import Pair
+from crossdraft.pairs.thoughts import thoughts_of
 from crossdraft.training.epochs import STATE, EpochSink, run_epochs
 from crossdraft.training.settings import TrainSettings
 from crossdraft.training.team import Alone
@@ -149,6 +150,8 @@ class _Course:
                 row = (pair.clip, pair.question, pair.draft_tokens, pair.target_tokens)
                 digest.update(repr(row).encode())
             digest.update(b"|")
+            for pair in (part[0], part[-1]) if self._streamed else ():
+                _add_thoughts(digest, pair)
         return digest.hexdigest()
 
     def batches(self, epoch: int) -> Iterator[_Share]:
@@ -211,6 +214,15 @@ class _Course:
         length = self._drafter.max_length
         pad_to = length if self._settings.padding == "full" else None
         return TokenBatch.of([pairs[place] for place in chosen], length, pad_to, needs)
+
+
+def _add_thoughts(digest: hashlib._Hash, pair: Pair) -> None:
+    """States of one pair, and what the head says of one: other states, the same words differ."""
+    thoughts = thoughts_of(pair)
+    for kind in sorted(thoughts.kinds):
+        digest.update(thoughts.states(kind).numpy().tobytes())
+    if len(states := thoughts.states("target")):
+        digest.update(thoughts.head.logits(states[:1]).float().numpy().tobytes())
 
 
 def _check(train: Sequence[Pair], val: Sequence[Pair]) -> None:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from crossdraft.base.errors import InputError
+
+#: How long a process waits for the others; torchrun ends it at once where one of them dies.
+_PATIENCE = timedelta(hours=12)
 
 
 class Alone:
@@ -58,11 +62,15 @@ class Torchrun(Alone):
 
     def __init__(self, device: torch.device) -> None:
         from accelerate import Accelerator
-        from accelerate.utils import DistributedDataParallelKwargs
+        from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-        # Some losses leave a head or an embedding out.
-        options = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[options])
+        options = [
+            # Some losses leave a head or an embedding out.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            # The others wait while the first process validates.
+            InitProcessGroupKwargs(timeout=_PATIENCE),
+        ]
+        self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=options)
         self.rank = self._accelerator.process_index
         self.world = self._accelerator.num_processes
 

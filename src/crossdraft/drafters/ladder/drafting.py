@@ -41,14 +41,12 @@ class LadderDrafter(LearningLevel):
         count, length = batch.target.shape
         chains = torch.full((count, length, gamma), NO_PROPOSAL, device=batch.target.device)
         following: Alignment = "forced" if self.follows else "own"
-        self._lay(chains, self._best(batch, following), 1 - self.shift)
+        self._lay(chains, self._best(batch, following))
+        # Before the first token there is only what the event model says itself, in place.
+        chains[:, :1] = NO_PROPOSAL
         if self.shift == 0:
-            window = self._best(batch, "own")
-            chains[:, 0] = NO_PROPOSAL
-            taken = min(gamma, window.shape[1])
-            chains[:, 0, :taken] = window[:, :taken]
-        else:
-            chains[:, 0] = NO_PROPOSAL  # nothing to start from: token 0 is never proposed
+            window = self._best(batch, "own")[:, None, :gamma]
+            chains[:, :1, : window.shape[-1]] = window
         return chains
 
     def _best(self, batch: TokenBatch, alignment: Alignment) -> Tensor:
@@ -61,8 +59,8 @@ class LadderDrafter(LearningLevel):
         here = torch.arange(best.shape[1], device=best.device) < lengths[:, None]
         return torch.where(here, best, NO_PROPOSAL)
 
-    def _lay(self, chains: Tensor, best: Tensor, first: int) -> None:
-        """Chains behind every start p from `first` on: output p + d - shift proposes p + d."""
+    def _lay(self, chains: Tensor, best: Tensor) -> None:
+        """Chains behind every start p: output p + d - shift proposes p + d."""
         _, length, gamma = chains.shape
         wanted = length + gamma
         padded = functional.pad(
@@ -167,7 +165,8 @@ class LadderDrafter(LearningLevel):
     def _following(self, prefix: Sequence[int]) -> bool:
         """Whether the event model reads the target's words; else its own are what there is."""
         assert self._context is not None
-        return bool(prefix) and self._context.follower is not None
+        # The follower may be there for another drafter of the same answer.
+        return bool(prefix) and self.follows and self._context.follower is not None
 
     def _event(self, row: int, prefix: Sequence[int], path: tuple[int, ...]) -> Tensor | None:
         """[n, draft_hidden] states of the event model, up to `row` where it follows."""

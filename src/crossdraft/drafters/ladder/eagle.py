@@ -172,7 +172,7 @@ class _OnPredictions(LadderDrafter):
         self._seen = []
 
     def observe(self, verification: Verification, rows: Rows | None = None) -> None:
-        if rows is not None:
+        if rows is not None and self._made:
             dtype = next(self.network.parameters()).dtype
             self._seen += rows.hidden.detach().to(self.device, dtype).unbind()
 
@@ -202,7 +202,7 @@ class _OnPredictions(LadderDrafter):
         steps = self.config.rollout_steps
         if steps == 1 or self.config.loss == "seed" or not self.network.training:
             return first
-        inputs, head = self._inputs(batch, self.alignment), self.head_here(batch.head)
+        inputs, head = self._true_rows(batch, self.alignment), self.head_here(batch.head)
         values, length = [first.value], batch.target.shape[1]
         depths = unrolled(self.network, inputs, min(steps, length), self.max_length)
         for depth, states in enumerate(depths[1:], start=1):
@@ -210,8 +210,12 @@ class _OnPredictions(LadderDrafter):
             inside = inside & (self._places(batch) + depth < batch.target_lengths[:, None])
             if inside.any():
                 labels = batch.target.roll(-depth, 1)[inside]
-                values.append(functional.cross_entropy(head.logits(states[inside]), labels))
+                logits = head.logits(states[inside]).float()
+                values.append(functional.cross_entropy(logits, labels))
         return replace(first, value=torch.stack(values).mean())
+
+    def _true_rows(self, batch: TokenBatch, alignment: Alignment) -> Inputs:
+        return self._inputs(batch, alignment).to(next(self.network.parameters()).dtype)
 
     @staticmethod
     def _places(batch: TokenBatch) -> Tensor:
@@ -230,8 +234,7 @@ class _OnPredictions(LadderDrafter):
 
     def rollouts(self, batch: TokenBatch, gamma: int) -> Tensor:
         following: Alignment = "forced" if self.follows else "own"
-        dtype = next(self.network.parameters()).dtype
-        inputs = self._inputs(batch, following).to(dtype)
+        inputs = self._true_rows(batch, following)
         depths = unrolled(self.network, inputs, gamma, self.max_length)
         count, length = batch.target.shape
         chains = torch.full((count, length, gamma), NO_PROPOSAL, device=batch.target.device)

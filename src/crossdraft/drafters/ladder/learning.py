@@ -58,7 +58,7 @@ class LearningLevel(StateDrafter):
         self.follows = True
         self._made = False
         self.widths: Widths
-        self._heads: tuple[Head, Head] | None = None
+        self._heads: tuple[Head, torch.device, Head] | None = None
 
     @property
     def alignment(self) -> Alignment:
@@ -122,8 +122,8 @@ class LearningLevel(StateDrafter):
             except ValueError as error:
                 raise InputError(f"{self.name}: {error}") from error
         self._made = True
-        if not self.follows:
-            self.needs = self.needs - {FORCED_STATES}
+        needs = type(self).needs
+        self.needs = needs if self.follows else needs - {FORCED_STATES}
 
     def predicted(self, batch: TokenBatch, alignment: Alignment) -> Predicted:
         return self._run(self._inputs(batch, alignment))
@@ -192,9 +192,9 @@ class LearningLevel(StateDrafter):
         """The target's head, where the network lives."""
         if head is None:
             raise InputError(f"{self.name} reads tokens off states", expected="the target's head")
-        if self._heads is None or self._heads[0] is not head:
-            self._heads = (head, head.to(self.device))
-        return self._heads[1]
+        if self._heads is None or self._heads[0] is not head or self._heads[1] != self.device:
+            self._heads = (head, self.device, head.to(self.device))
+        return self._heads[2]
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -124,7 +124,7 @@ def seed_loss(
         aligned: the same for the state in place, where outputs stand for the next one.
 
     Returns:
-        The loss, and the mean cosine in place.
+        The loss, and the mean cosine to the states that outputs stand for.
     """
     place = rows if aligned is None else aligned
     if not rows.count:
@@ -133,8 +133,9 @@ def seed_loss(
     here, wanted = states[:, : place.length][place.inside], place.of(target)
     cosine = functional.cosine_similarity(here, wanted, dim=-1).mean()
     align = functional.mse_loss(here, wanted) + 0.5 * (1 - cosine)
-    said = float(cosine.detach())
     if aligned is None:
-        return align, said
+        return align, float(cosine.detach())
     chosen = states[:, : rows.length][rows.inside]
+    with torch.no_grad():
+        said = float(functional.cosine_similarity(chosen, rows.of(target), dim=-1).mean())
     return 0.5 * align + 0.5 * functional.mse_loss(chosen, rows.of(target)), said
