@@ -100,12 +100,12 @@ def test_auto_says_that_it_measures_and_keeps_what_it_found(
 def test_an_event_model_that_fails_is_a_warning(
     place: Path, plain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crossdraft.decoding import event_model
+    from crossdraft.vlm import drafting
 
     def fails(*_: object, **__: object) -> None:
         raise MemoryError("planted")
 
-    monkeypatch.setattr(event_model.Follower, "speak", fails)
+    monkeypatch.setattr(drafting.Follower, "speak", fails)
     call = (*CALL, *WORDS, "--overlap", "sequential")
     done, as_json = here(*call, cwd=place), here(*call, "--json", cwd=place)
     assert (done.returncode, done.stdout) == (0, plain)

@@ -30,8 +30,8 @@ def result(**changes: Any) -> dict[str, Any]:
         "differences": {"translator": {"none": {"tau": value(1.0, 0.5)}}},
     }  # fmt: skip
     training = {
-        "drafter": "translator", "folder": "1s/train-translator", "parameters": 1234, "best_epoch": 7, "epochs": 9,
-        "stopped_early": True, "validation": metrics(2.5),
+        "drafter": "translator", "folder": "1s/train-translator", "parameters": 1234,
+        "best_epoch": 7, "epochs": 9, "stopped_early": True, "validation": metrics(2.5),
     }  # fmt: skip
     dataset = {
         "name": "1s", "train": "a.json", "test": "b.json", "trainings": [training],
