@@ -1,18 +1,62 @@
-"""What benchmarks share: medians with quartiles, and counts that a call may name."""
+"""What benchmarks share: medians with quartiles, trainings that take turns, and counts that a call
+may name."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from queue import Queue
 from statistics import quantiles
+from threading import Thread
 
 from crossdraft.base.errors import InputError
+
+Record = dict[str, float]
 
 
 def spread(values: list[float]) -> dict[str, float]:
     """Median and quartiles; of a single value three times that."""
     low, middle, high = quantiles(values * (1 + (len(values) == 1)), method="inclusive")
     return {"median": middle, "low": low, "high": high}
+
+
+def in_turns(train: Callable[[Callable[[Record], None]], object], count: int) -> Iterator[Record]:
+    """Records of a training, one epoch at a time.
+
+    The training runs in a thread of its own and waits after each epoch until the next record is
+    asked for: of several such trainings only one ever computes.
+
+    Args:
+        train: takes what is to be called with the record of each epoch.
+        count: its epochs.
+
+    Raises:
+        Exception: what the training raised.
+    """
+    turns: Queue[bool] = Queue()
+    records: Queue[Record | BaseException] = Queue()
+
+    def hand_over(record: Record) -> None:
+        records.put(record)
+        turns.get()
+
+    def work() -> None:
+        turns.get()
+        try:
+            train(hand_over)
+        except BaseException as error:
+            records.put(error)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    for _ in range(count):
+        turns.put(True)
+        record = records.get()
+        if isinstance(record, BaseException):
+            raise record
+        yield record
+    turns.put(True)
+    thread.join()
 
 
 def refuse_below_one(arguments: Namespace, names: Sequence[str]) -> None:

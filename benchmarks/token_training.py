@@ -16,11 +16,10 @@ import statistics
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from queue import Queue
-from threading import Thread
 from typing import Any
 
 import torch
+from measuring import Record, in_turns
 
 from crossdraft.base.result import machine
 from crossdraft.decoding.answers import read_answers
@@ -36,33 +35,13 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def epochs(
+def training(
     options: dict[str, Any], loop: dict[str, Any], train: list[Pair], val: list[Pair], count: int
-) -> Iterator[dict[str, float]]:
-    """Records of a training, one epoch at a time: the loop runs in a thread of its own and waits
-    after each epoch until the next record is asked for. Only one of the two ever computes."""
-    turns: Queue[bool] = Queue()
-    records: Queue[dict[str, float] | None] = Queue()
-
-    def hand_over(record: dict[str, float]) -> None:
-        records.put(record)
-        turns.get()
-
-    def work() -> None:
-        turns.get()
-        drafter = TokenAdapterDrafter(TokenAdapterConfig(**options))
-        settings = TrainSettings(num_epochs=count, early_stopping=count, **loop)
-        fit(drafter, train, val, settings, on_epoch=hand_over)
-        records.put(None)
-
-    Thread(target=work, daemon=True).start()
-    for _ in range(count):
-        turns.put(True)
-        record = records.get()
-        assert record is not None
-        yield record
-    turns.put(True)
-    records.get()
+) -> Iterator[Record]:
+    """Records of a training, one epoch at a time."""
+    drafter = TokenAdapterDrafter(TokenAdapterConfig(**options))
+    settings = TrainSettings(num_epochs=count, early_stopping=count, **loop)
+    return in_turns(lambda told: fit(drafter, train, val, settings, on_epoch=told), count)
 
 
 def main() -> None:
@@ -78,10 +57,10 @@ def main() -> None:
     print(f"{len(train)} answers to learn from, {len(val)} to validate on, "
           f"{torch.get_num_threads()} threads")  # fmt: skip
     runs = {
-        name: epochs(options, loop, train, val, arguments.epochs)
+        name: training(options, loop, train, val, arguments.epochs)
         for name, (options, loop) in SETTINGS.items()
     }
-    history: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+    history: dict[str, list[Record]] = {name: [] for name in runs}
     for _ in range(arguments.epochs):
         for name, run in runs.items():
             history[name].append(next(run))

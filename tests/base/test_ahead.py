@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdraft.base.ahead import ahead
+from crossdraft.base.ahead import ahead, closed
 from crossdraft.base.errors import InputError
 
 
@@ -50,9 +50,26 @@ def test_an_error_comes_behind_the_items_before_it() -> None:
 
 
 def test_a_fork_must_begin_a_pass_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = ahead(range(5), 1)
+    reader = ahead(range(1), 1)  # its thread has nothing left to do
     assert next(reader) == 0
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: -1)
         with pytest.raises(InputError, match="another process"):
             next(reader)
+
+
+def test_an_error_of_whoever_asks_ends_the_thread() -> None:
+    def endless() -> Iterator[int]:
+        while True:
+            yield 1
+
+    with (
+        pytest.raises(InputError) as kept,  # its traceback keeps the frames, and what they hold
+        closed(ahead(endless(), 2)) as items,
+    ):
+        for _ in items:
+            raise InputError("wrong")
+    assert kept.traceback
+    assert not [one for one in threading.enumerate() if one.name == "crossdraft-batches"]
+    with closed([1, 2]) as plain:
+        assert list(plain) == [1, 2]

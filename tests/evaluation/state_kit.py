@@ -148,11 +148,12 @@ class TinyState(StateDrafter):
         self._context = context
 
     def propose(self, prefix: Sequence[int], budget: Budget) -> DraftTree:
-        if not prefix:
-            states = self._context.stream.snapshot().states
+        follower = self._context.follower
+        if not prefix or follower is None:
+            own = self._context.stream.snapshot().states
+            states = None if own is None else own[len(prefix) :]
         else:
-            assert self._context.follower is not None
-            followed = self._context.follower.follow(list(prefix))
+            followed = follower.follow(list(prefix))
             states = None if followed is None else followed[len(prefix) :]
         if states is None or not len(states):
             return DraftTree.empty()

@@ -72,6 +72,7 @@ def test_values_given_are_combined() -> None:
         lambda: seed_table("seed-b", COST, (), (5.5,)),
         lambda: seed_table("seed-b", COST, (float("nan"),)),
         lambda: SeedCost(vl_per_token_ms=0.0),
+        lambda: SeedCost(vl_prefill_ms=0.0),
         lambda: SeedCost(vl_prefill_ms=float("inf")),
         lambda: SeedCost(gamma_decode=0),
         lambda: SeedCost(num_output_tokens=0),

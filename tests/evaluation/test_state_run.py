@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 import torch
 
 from crossdraft.base.errors import InputError
+from crossdraft.decoding.arrival import Arrival
+from crossdraft.decoding.replay import rank_of_next, rank_without_prefix
 from crossdraft.drafters.checkpoint import TrainedOn
 from crossdraft.drafters.registry import REGISTRY
 from crossdraft.evaluation.config import EvaluateConfig
@@ -192,3 +195,44 @@ def test_shuffled_pairs_of_other_answers_are_refused(data: Path) -> None:
     state_store(data / "other", state_pairs(24, seed=5))
     with pytest.raises(InputError, match="--shuffled-pairs"):
         run(data, str(data / "runs" / "state"), shuffled_pairs=data / "other")
+
+
+def test_drives_that_the_event_model_was_tuned_on_are_refused(data: Path) -> None:
+    manifest = data / "store" / "store.json"
+    noted = json.loads(manifest.read_text())
+    for drives in (["elsewhere"], ["drive_01", "elsewhere"]):
+        manifest.write_text(json.dumps({**noted, "source": {"tuned_on": drives}}))
+        if drives == ["elsewhere"]:
+            run(data)
+    with pytest.raises(InputError, match="tuned on 1 drives of the test, drive_01 among"):
+        run(data)
+
+
+def test_a_checkpoint_for_states_of_another_width_is_refused(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = {"options": {}, "widths": {"hidden": 16}}
+    monkeypatch.setattr(TinyState, "describe", lambda _: wide)
+    with pytest.raises(InputError, match=r"target states 16 wide(?s:.)*8, as the states of these"):
+        run(data, str(saved(TinyState, data / "runs" / "wide")))
+
+
+def test_what_a_drafter_writes_alone_is_not_read_off_the_targets_words() -> None:
+    (pair,) = state_pairs(1, drives=1, noise=0.0)
+    target = thoughts_of(pair).states("target")
+    drafter = TinyState()
+    drafter.build((), 0)
+    wrong = thinking(pair, target[:3].flip(0), target, target, TinyHead())
+    assert rank_of_next(drafter, wrong, Arrival())[1:] == [0] * (len(target) - 1)
+    assert rank_without_prefix(drafter, wrong) == [
+        0 if pair.target_tokens[2 - t : 3 - t] == (token,) else None
+        for t, token in enumerate(pair.target_tokens)
+    ]
+
+
+def test_a_cost_model_without_states_is_said_to_have_no_row(data: Path) -> None:
+    def noted(**options: Any) -> bool:
+        return any("cost model has no row" in said for said in run(data, **options).warnings)
+
+    assert noted(lm_head=None, cost_model="seed-a") and not noted(lm_head=None)
+    assert noted(lm_head=None, seed_times={"gamma_decode": 3})

@@ -162,6 +162,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     )
     for folder, said in (
         (tmp_path / "nix", "no such folder"), (tmp_path / "killed", "no result.json"),
+        (tmp_path / "killed" / "config.yaml", "a file"),
         (folders[0], "crossdraft doctor"), (folders[1], "not a result"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,12 @@ from crossdraft.base.result import Result
 from crossdraft.drafters.registry import REGISTRY
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.run import evaluate
+from crossdraft.evaluation.seed_cost import SeedCost
+from crossdraft.evaluation.seed_files import acceptance_metrics, row_of, two_phase_results
 from crossdraft.report.acceptance import results_markdown, write_report
+from crossdraft.report.state_figures import timeline_title
 from crossdraft.report.state_metrics import file_name
+from crossdraft.report.two_phase import seed_cost_section
 from tests.evaluation.state_kit import (
     PLACES,
     TinyHead,
@@ -72,7 +77,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
             "one": ((first,), {}),
             "two": (
                 (first, later),
-                {"A+B": f"{first}:{later}", "A+s": f"{first}:suffix", "B": f"none:{later}"},
+                {
+                    "A+B": f"{first}:{later}",
+                    "A+s": f"{first}:suffix",
+                    "B": f"none:{later}",
+                    "B+A": f"{later}:{first}",
+                },
             ),
         }
         made = {}
@@ -118,7 +128,7 @@ def test_several_have_folders_and_two_phases_a_file_each(
 ) -> None:
     write_report(results["two"], tmp_path)
     assert {p.name for p in (tmp_path / "states").iterdir()} == {"tiny-state", "tiny-next"}
-    file, alone = sorted(tmp_path.glob("two_phase_results_*.json"))
+    file, alone, _ = sorted(tmp_path.glob("two_phase_results_*.json"))
     assert file.name == "two_phase_results_A+B.json", "of suffix no states are known"
     decode_only = json.loads(alone.read_text())
     assert decode_only["no_prefill"] and decode_only["phase1_free_tokens"] == 0
@@ -149,6 +159,55 @@ def test_results_say_what_is_a_projection_and_what_is_a_control(
         assert f"({link})" in results_markdown(results["one"])
     plain = {k: v for k, v in results["one"].items() if k != "states"}
     assert "Predicted states" not in results_markdown(plain)
+
+
+def test_drafters_in_the_other_phase_count_what_they_say(
+    results: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    write_report(results["two"], tmp_path)
+    said = json.loads((tmp_path / "two_phase_results_B+A.json").read_text())
+    assert (said["prefill_adapter"], said["decode_adapter"]) == ("tiny-next", "tiny-state")
+    assert said["phase1_free_tokens"] == 0, "what copies state t drafts nothing before token 0"
+    assert said["phase1_prefill_top1"] is None
+    row = row_of(results["two"]["states"]["rows"], "tiny-state", "forced")
+    assert row is not None
+    within = row["same"]["runs_within"]["5"]["token_consecutive"]
+    assert said["phase2_decode_consecutive"] == within > 0.5
+    assert said["phase2_shifted_top1"] < 0.3 < said["phase2_same_pos_top1"]
+
+
+def test_cost_model_b_counts_a_drafter_as_its_two_phase_row_does(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    result = copy.deepcopy(results["two"])
+    result["config"]["cost_model"] = "seed-b"
+    rows = result["states"]["rows"]
+    worse = copy.deepcopy(row_of(rows, "tiny-next", "forced"))
+    assert worse is not None
+    worse["alignment"] = "own"  # type: ignore[index]
+    worse["next"]["runs_within"]["5"]["token_consecutive"] += 1.5
+    rows.append(worse)
+    behind = two_phase_results("B", None, row_of(rows, "tiny-next", "forced"), SeedCost())
+    section = seed_cost_section(result)
+    assert f"| tiny-next | {behind['e2e_speedup']:.2f} |" in section
+
+
+def test_the_timeline_adds_up_and_says_what_it_rests_on(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    row = row_of(results["one"]["states"]["rows"], "tiny-state")
+    assert row is not None
+    slow = acceptance_metrics(row, 8, SeedCost(egpt_prefill_ms=900, gamma_prefill=3))
+    bars = slow["sd_parallel_prefill_ms"] + slow["sd_decode_ms"]
+    assert bars == pytest.approx(slow["sd_total_ms"])
+    assert bars == pytest.approx(slow["e2e_sd_time_ms"])
+    assert "accepted by cosine > .90" in timeline_title(slow)
+    assert "nothing drafted" in timeline_title({**slow, "sd_consecutive_gamma5": 0.0})
+    for reads, said in (("own_states", "where it says the next"), ("target_states", "of copying")):
+        other = acceptance_metrics(
+            {**row, "shift": 1, "reads": [reads]}, 8, SeedCost(gamma_prefill=3)
+        )
+        assert said in timeline_title(other)
 
 
 def test_pictures_are_the_same_twice(results: dict[str, dict[str, Any]], tmp_path: Path) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from crossdraft.base.result import Result
-from crossdraft.report.study import evaluation_table, study_markdown, training_table
+from crossdraft.report.study import (
+    evaluation_table,
+    study_markdown,
+    training_table,
+    whole_table,
+)
 
 
 def value(number: float | None, low: float | None = None) -> dict[str, float | None]:
@@ -74,3 +79,31 @@ def test_tables_line_up() -> None:
     for head, rows in (training_table(dataset), evaluation_table(dataset["evaluations"][0])):
         assert rows and all(len(row) == len(head) for row in rows)
     assert evaluation_table(dataset["evaluations"][0])[1][0][1] == "–"
+
+
+def test_a_shuffled_twin_stands_under_the_alignment_of_its_drafter() -> None:
+    def row(source: str, alignment: str, cosine: float) -> dict[str, Any]:
+        control = source != "translator"
+        return {"source": source, "alignment": alignment, "control": control,
+                "cosine": value(cosine), "accept_90": value(0.0)}  # fmt: skip
+
+    twin = "translator@shuffled"
+    made = result(
+        evaluation={
+            "drafters": {"translator": metrics(2.0), twin: metrics(1.5)},
+            "states": [
+                row("translator", "own", 0.1), row("translator", "forced", 0.2),
+                row(twin, "own", 0.3), row(twin, "forced", 0.4), row("mean-state", "own", 0.5),
+            ],
+        }
+    )  # fmt: skip
+    dataset = made["datasets"][0]
+    dataset["trainings"][0]["alignment"] = "forced"
+
+    def cosines() -> dict[str, str]:
+        head, rows = whole_table(made, dataset)
+        return {cells[0]: cells[head.index("cosine")] for cells in rows}
+
+    assert cosines() == {"translator": "0.200", twin: "0.400", "mean-state, own": "0.500"}
+    del dataset["evaluations"][0]["states"][3]
+    assert cosines()[twin] == "–", "nothing else may stand beside the drafter's own"

@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from crossdraft.base.errors import InputError
@@ -71,3 +72,15 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
         if os.getpid() == process:
             unwanted.set()
             thread.join()
+
+
+@contextmanager
+def closed(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
+    """Iterate, and end whoever makes the items, however it is left: an error's traceback would keep
+    a thread that reads ahead alive."""
+    one_by_one = iter(items)
+    try:
+        yield one_by_one
+    finally:
+        if (close := getattr(one_by_one, "close", None)) is not None:
+            close()

@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,9 +45,37 @@ def sigterm_interrupts() -> Iterator[None]:
         yield
         return
     try:
-        yield
+        with _interrupts_not_lost():
+            yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _interrupts_not_lost() -> Iterator[None]:
+    """What is raised while an object is being cleared away goes nowhere; an interrupt that ended
+    there is given again."""
+    before, pending = sys.unraisablehook, list[threading.Timer]()
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            before(lost)
+            return
+        # From a thread, and later: given here, it would be lost as well.
+        later = threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGTERM])
+        later.daemon = True
+        pending.append(later)
+        later.start()
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for later in pending:
+            later.cancel()
 
 
 @contextlib.contextmanager

@@ -123,7 +123,7 @@ def rank_without_prefix(
     This is what the seed study called acceptance. Nothing is accepted this way in decoding: one
     token more or less and every later position counts as wrong.
     """
-    begin_recorded(drafter, pair)
+    begin_recorded(drafter, pair, alone=True)
     written: list[int] = []
     ranks: list[int | None] = []
     for token in pair.target_tokens:
@@ -146,8 +146,13 @@ def first_window(
     return len(drafter.propose((), Budget.chain(gamma)).follow(pair.target_tokens))
 
 
-def begin_recorded(drafter: Drafter, pair: Pair, curve: CostCurve = flat_cost) -> RecordedStream:
+def begin_recorded(
+    drafter: Drafter, pair: Pair, curve: CostCurve = flat_cost, *, alone: bool = False
+) -> RecordedStream:
     """Start the drafter on a recorded pair, with the states that it needs.
+
+    Args:
+        alone: nothing follows the target's answer: the event model's own is all there is to read.
 
     Returns:
         The stream it reads from, with everything visible.
@@ -159,7 +164,7 @@ def begin_recorded(drafter: Drafter, pair: Pair, curve: CostCurve = flat_cost) -
     own = thoughts_of(pair).states("own") if DRAFT_STATES in needs else None
     stream = RecordedStream(pair.draft_tokens, own)
     head = thoughts_of(pair).head if HEAD in needs else None
-    follower = RecordedFollower(pair) if FORCED_STATES in needs else None
+    follower = RecordedFollower(pair) if FORCED_STATES in needs and not alone else None
     drafter.begin(Context(pair.question, stream, curve, head, follower))
     return stream
 

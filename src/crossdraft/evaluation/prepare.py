@@ -28,8 +28,10 @@ from crossdraft.drafters.trainable import Trainable
 from crossdraft.drafters.two_phase import TwoPhaseDrafter
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.controls import BLIND, Entrant, without_drafts
-from crossdraft.pairs.record import Pair
+from crossdraft.pairs.record import Pair, PairSet
 from crossdraft.pairs.split import Fold, hold_out
+from crossdraft.pairs.store.manifest import TUNED_ON
+from crossdraft.pairs.thoughts import thoughts_of
 from crossdraft.training.loop import fit
 from crossdraft.training.settings import TrainConfig, training_config
 
@@ -181,3 +183,44 @@ def check_unseen(loaded: Loaded, tested: Sequence[Pair]) -> None:
             expected="a test of drives that training has not seen",
             hint="evaluate the drafter by its name: it is then trained anew in each fold",
         )
+
+
+def check_untuned(found: PairSet, tested: Sequence[Pair]) -> None:
+    """Refuse a test on drives that the event model behind the answers was tuned on.
+
+    Raises:
+        InputError: naming one of them.
+    """
+    seen = found.header.get(TUNED_ON, ())
+    if shared := sorted({str(pair.drive) for pair in tested} & set(seen)):
+        raise InputError(
+            f"the event model was tuned on {len(shared)} drives of the test, {shared[0]} among "
+            "them",
+            where=found.path,
+            expected="a test of drives that the tuning has not seen",
+            hint="extract answers about other drives: crossdraft extract --split test",
+        )
+
+
+def check_widths(loaded: Loaded, tested: Sequence[Pair]) -> None:
+    """Refuse a checkpoint for states of another width than these answers have.
+
+    Raises:
+        InputError: naming both widths.
+    """
+    widths = loaded.drafter.describe().get("widths", {})
+    if not tested or tested[0].thoughts is None:  # what is missing is said where it is needed
+        return
+    thoughts = thoughts_of(tested[0])
+    reads = loaded.drafter.batch_needs
+    for kind, key in (("target", "hidden"), ("own", "draft_hidden"), ("forced", "draft_hidden")):
+        if kind not in thoughts.kinds or (kind != "target" and f"{kind}_states" not in reads):
+            continue
+        here = thoughts.states(kind).shape[-1]
+        if here != widths.get(key, here):
+            raise InputError(
+                f"a checkpoint for {kind} states {widths[key]} wide",
+                where=loaded.path,
+                expected=f"{here}, as the states of these answers",
+                hint="a drafter is of the two models that it was trained with",
+            )

@@ -31,7 +31,12 @@ from crossdraft.evaluation.controls import (
 )
 from crossdraft.evaluation.cost import read_cost_curve
 from crossdraft.evaluation.metrics import AnswerRecord, differences, measure, summarise
-from crossdraft.evaluation.prepare import Workshop, check_unseen
+from crossdraft.evaluation.prepare import (
+    Workshop,
+    check_unseen,
+    check_untuned,
+    check_widths,
+)
 from crossdraft.evaluation.state_section import notes_on_states, states_section
 from crossdraft.pairs.leak import (
     check_leak,
@@ -81,6 +86,7 @@ def evaluate(
     warnings += warnings_about_pairs(used)
     splits = [replace(fold, test=every_nth_clip(fold.test, config.stride_clips)) for fold in splits]
     tested = [pair for fold in splits for pair in fold.test]
+    check_untuned(found, tested)
     running = entrants(config.drafters, config.named)
     warnings += _notes_on_checkpoints(running, tested) + notes_on_states(running, config)
     curve = (
@@ -121,6 +127,8 @@ def evaluate(
     }
     states, notes = states_section(running, workshop, splits, config, bootstrap, curve, shuffle)
     warnings += notes
+    if "states" not in states and (config.cost_model or config.seed_times):
+        warnings.append("no drafter here predicts states: the seed study's cost model has no row")
     payload = {
         "drafters": drafters,
         "differences": compared,
@@ -187,6 +195,7 @@ def _notes_on_checkpoints(running: Sequence[Entrant], tested: Sequence[Pair]) ->
     for entrant in single_entrants(running):
         if entrant.checkpoint is not None:
             check_unseen(entrant.checkpoint, tested)
+            check_widths(entrant.checkpoint, tested)
             if entrant.checkpoint.trained_on is None:
                 notes.append(
                     f"{entrant.label}: {entrant.checkpoint.path.name} does not say what it was "

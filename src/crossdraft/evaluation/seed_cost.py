@@ -58,7 +58,7 @@ class SeedCost:
             if value is not None and not (math.isfinite(value) and least <= value <= 1e9):
                 flag = "--" + field.name.replace("_", "-")
                 raise InputError(f"{value}", where=flag, expected=f"{least} or more")
-        for name in ("egpt_per_token_ms", "vl_per_token_ms"):
+        for name in ("egpt_per_token_ms", "vl_prefill_ms", "vl_per_token_ms"):
             if getattr(self, name) == 0:
                 flag = "--" + name.replace("_", "-")
                 raise InputError("0", where=flag, expected="more than 0")

@@ -80,12 +80,15 @@ def read_run(folder: Path) -> Mapping[str, Any]:
     """
     path = folder / "result.json"
     if not path.is_file():
-        raise InputError(
-            "no result.json in this folder" if folder.is_dir() else "no such folder",
-            where=folder,
-            expected=_EXPECTED,
-            hint="a run that was killed has none: call it again with the same --out",
-        )
+        if folder.is_dir():
+            raise InputError(
+                "no result.json in this folder",
+                where=folder,
+                expected=_EXPECTED,
+                hint="a run that was killed has none: call it again with the same --out",
+            )
+        found = "a file" if folder.exists() else "no such folder"
+        raise InputError(found, where=folder, expected=_EXPECTED)
     result = parse_json(read_text(path), path)
     if not isinstance(result, Mapping) or result.get("schema") != SCHEMA:
         raise InputError("not a result of crossdraft", where=path, expected=_EXPECTED)

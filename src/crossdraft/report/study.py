@@ -109,17 +109,14 @@ def _as_trained(training: Mapping[str, Any] | None) -> list[str]:
 def _state_cells(
     evaluations: Sequence[Mapping[str, Any]], trained: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[str]]:
-    """Cells of the state metrics by row: of a drafter under the alignment that it was trained
-    with, of a control under each."""
+    """Cells of the state metrics by row: of a drafter and its shuffled twin under the alignment
+    that it was trained with, of other controls under each."""
     cells: dict[str, list[str]] = {}
     for row in (row for one in evaluations for row in one.get("states", ())):
         source, alignment = row["source"], row["alignment"]
-        name = f"{source}, {alignment}" if row["control"] else source
-        if row["control"] and source.endswith("@shuffled"):
-            name = source
-        elif not row["control"] and alignment != (
-            trained.get(source, {}).get("alignment") or alignment
-        ):
+        drafter = source.removesuffix("@shuffled")
+        name = f"{source}, {alignment}" if row["control"] and drafter == source else source
+        if name == source and alignment != (trained.get(drafter, {}).get("alignment") or alignment):
             continue
         shown = [_shown(row, "cosine", 1, 3), _shown(row, "accept_90", 100, 1)]
         cells.setdefault(name, [*shown, _shown(row, "token_top1", 100, 1)])

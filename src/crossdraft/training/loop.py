@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from crossdraft.base.ahead import ahead
+from crossdraft.base.ahead import ahead, closed
 from crossdraft.base.device import find_device
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import ProgressSink, silent
@@ -178,7 +178,8 @@ class _Course:
 
     def validate(self) -> dict[str, float]:
         held_out = self._held_out_batches() if self._held_out is None else self._held_out
-        seen = validate(self._drafter, held_out, self._settings.gamma)
+        with closed(held_out) as batches:
+            seen = validate(self._drafter, batches, self._settings.gamma)
         return {
             "val_loss": seen.loss,
             "val_top1": seen.top1,
@@ -205,8 +206,9 @@ class _Course:
             self._batch(self._val, range(first, min(first + size, len(self._val))), needs)
             for first in range(0, len(self._val), size)
         )
-        for batch in ahead(batches, _AHEAD) if self._streamed else batches:
-            yield batch.to(device)
+        with closed(ahead(batches, _AHEAD) if self._streamed else batches) as made:
+            for batch in made:
+                yield batch.to(device)
 
     def _batch(
         self, pairs: Sequence[Pair], chosen: Sequence[int], needs: frozenset[str]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from crossdraft.base.ahead import closed
 from crossdraft.base.errors import InputError
 from crossdraft.base.progress import Progress, ProgressSink
 from crossdraft.drafters.trainable import Loss
@@ -111,14 +112,14 @@ class Steps(Generic[Batch]):
         Raises:
             InputError: a loss that is no number.
         """
-        seen, batches, stage = Seen(), iter(self._course.batches(done)), f"epoch {done + 1}"
-        step = 0
-        while pieces := list(islice(batches, self._settings.accumulate)):
-            self._set_rate(done * self.per_epoch + step)
-            self._optimizer.zero_grad(set_to_none=True)
-            self._step(iter(pieces), len(pieces), seen, done, step)
-            step += 1
-            sink(Progress(stage, step, self.per_epoch))
+        seen, stage, step = Seen(), f"epoch {done + 1}", 0
+        with closed(self._course.batches(done)) as batches:
+            while pieces := list(islice(batches, self._settings.accumulate)):
+                self._set_rate(done * self.per_epoch + step)
+                self._optimizer.zero_grad(set_to_none=True)
+                self._step(iter(pieces), len(pieces), seen, done, step)
+                step += 1
+                sink(Progress(stage, step, self.per_epoch))
         totals = [seen.loss, seen.tokens, seen.top1, seen.top5, seen.cosine]
         seen.loss, seen.tokens, seen.top1, seen.top5, seen.cosine = self.team.sums(totals)
         return seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from crossdraft.pairs.extract.settings import Keep
 from crossdraft.pairs.extract.team import threads_of, workers_here
 from crossdraft.pairs.extract.work import How, Work
 from crossdraft.vlm import shipped
+from crossdraft.vlm.pair import ModelPair
+from crossdraft.vlm.tuned import TUNED
+from tests.bench.tiny_pair import write_pair
 from tests.pairs.extract.ground import Ground
 
 
@@ -174,3 +178,13 @@ def test_how_much_is_done_at_once_where_nobody_says_it(
     large = ground.plan(tmp_path, **usual)
     assert (large.clips_per_shard, large.batch_clips) == (250, 1)
     assert ground.plan(tmp_path, chunk_size=6, batch_clips=3).clips_per_shard == 3
+
+
+def test_a_store_names_the_drives_that_its_drafter_was_tuned_on(
+    ground: Ground, tmp_path: Path
+) -> None:
+    assert "tuned_on" not in ground.plan(tmp_path).source
+    pair = ModelPair.find(str(write_pair(tmp_path)))
+    seen = {"clips": [], "drives": ["train-0000"], "task": ""}
+    (tmp_path / "drafter" / TUNED).write_text(json.dumps({"trained_on": seen}))
+    assert ground.plan(tmp_path / "out", pair=pair).source["tuned_on"] == ["train-0000"]

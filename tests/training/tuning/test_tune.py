@@ -109,3 +109,16 @@ def test_options_that_make_no_sense(
     with pytest.raises(InputError) as caught:
         ground.config(method, **values)
     assert said in str(caught.value)
+
+
+def test_a_second_tuning_remembers_what_the_first_one_saw(ground: Ground, tmp_path: Path) -> None:
+    first = tune(ground.pair, ground.config(num_epochs=1), tmp_path / "first")
+    noted = first.folder / "drafter" / "tuned.json"
+    kept = json.loads(noted.read_text())
+    kept["trained_on"]["drives"].append("elsewhere")
+    noted.write_text(json.dumps(kept))
+    again = tune(
+        ModelPair.find(str(first.folder)), ground.config(num_epochs=1), tmp_path / "second"
+    )
+    written = json.loads((again.folder / "drafter" / "tuned.json").read_text())
+    assert written["trained_on"]["drives"] == sorted(kept["trained_on"]["drives"])

@@ -21,12 +21,13 @@ from crossdraft.pairs.extract.model_facts import (
 )
 from crossdraft.pairs.extract.settings import Keep
 from crossdraft.pairs.store.kinds import Reading, Side
-from crossdraft.pairs.store.manifest import Schema, StoredKind
+from crossdraft.pairs.store.manifest import TUNED_ON, Schema, StoredKind
 from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.folder_note import FolderNote
 from crossdraft.scenes.scene import Scene
 from crossdraft.vlm.model_spec import ROLES, Role
 from crossdraft.vlm.pair import ModelPair
+from crossdraft.vlm.tuned import tuned_on
 
 NOTE, _FORMAT = ".extract.json", "crossdraft.extract/1"
 #: A model of fewer parameters is small.
@@ -71,6 +72,7 @@ class Plan:
         batch_clips: clips that are answered in one batch.
         models: what is known of the models.
         shuffled: the drafter sees another drive's events, the target its own scene: a control.
+        tuned_on: drives that the drafter was tuned on, if it was: no test may be made of them.
     """
 
     out: Path
@@ -86,6 +88,7 @@ class Plan:
     batch_clips: int
     models: Mapping[Role, ModelFacts]
     shuffled: bool = False
+    tuned_on: tuple[str, ...] = ()
 
     @property
     def shards(self) -> int:
@@ -159,6 +162,7 @@ class Plan:
             "max_new_tokens": self.max_new_tokens,
             **self.keep.to_json(),
             **({"events": "shuffled"} if self.shuffled else {}),
+            **({TUNED_ON: list(self.tuned_on)} if self.tuned_on else {}),
         }
 
     @property
@@ -227,6 +231,7 @@ def make_plan(
         tuple(questions), keep, max_new_tokens,
         max(1, (chunk_size or usual.chunk_size) // len(questions)),
         batch_clips or usual.batch_clips, models, shuffled,
+        tuned_on(pair.drafter.place("drafter")).drives,
     )  # fmt: skip
     if shuffled and len({scene.drive for scene in plan.scenes}) < 2:
         raise InputError(

@@ -22,6 +22,10 @@ CONVENTION = (
 )
 
 
+#: Key of a manifest's source: drives that the drafter behind the answers was tuned on.
+TUNED_ON = "tuned_on"
+
+
 @dataclass(frozen=True)
 class StoredKind:
     """One kind of states in a store.

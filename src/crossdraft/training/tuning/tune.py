@@ -18,6 +18,7 @@ from crossdraft.base.errors import InputError
 from crossdraft.base.files import atomic_path, write_json, write_text
 from crossdraft.base.progress import ProgressSink, silent
 from crossdraft.base.result import RunFolder, machine, package_versions, refuse_taken
+from crossdraft.drafters.checkpoint import TrainedOn
 from crossdraft.training.epochs import STATE, EpochSink, run_epochs
 from crossdraft.training.tuning.course import TuneCourse
 from crossdraft.training.tuning.lessons import Lessons, read_lessons
@@ -32,10 +33,9 @@ from crossdraft.vlm.model_spec import FOLDER_KEYS, ModelSpec
 from crossdraft.vlm.pair import PAIR_FILE, ModelPair
 from crossdraft.vlm.pair_models import PairModels
 from crossdraft.vlm.placement import Placement
+from crossdraft.vlm.tuned import FORMAT, TUNED, tuned_on
 
 DRAFTER, ADAPTER = "drafter", "adapter"
-#: In the drafter's folder: from what it was tuned, on which clips and drives.
-TUNED, FORMAT = "tuned.json", "crossdraft.tuned/1"
 
 
 @dataclass(frozen=True)
@@ -197,5 +197,15 @@ def _made(
         "split": "whole drives" if lessons.by_drive else f"blocks, gap {config.settings.gap} clips",
         **{f"{name}_clips": len(clips) for name, clips in sides},
         **{f"{name}_answers": sum(len(c.turns) for c in clips) for name, clips in sides},
-        "trained_on": asdict(lessons.trained_on),
+        "trained_on": asdict(_all_seen(lessons.trained_on, source)),
     }
+
+
+def _all_seen(here: TrainedOn, source: Path) -> TrainedOn:
+    """What this tuning has seen, and those that the model had behind it."""
+    before = tuned_on(source)
+    return TrainedOn(
+        tuple(sorted({*here.clips, *before.clips})),
+        tuple(sorted({*here.drives, *before.drives})),
+        here.task,
+    )
