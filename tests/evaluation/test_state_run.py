@@ -197,6 +197,29 @@ def test_shuffled_pairs_of_other_answers_are_refused(data: Path) -> None:
         run(data, str(data / "runs" / "state"), shuffled_pairs=data / "other")
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"models": {"drafter": 1}}, "saw its own scenes"),
+        ({"models": {"drafter": 2}, "events": "shuffled"}, "of other models"),
+        ({"models": {"drafter": 1}, "events": "shuffled"}, None),
+    ],
+)
+def test_shuffled_pairs_that_are_none_are_refused(
+    data: Path, source: dict[str, Any], said: str | None
+) -> None:
+    state_store(data / "others", state_pairs(24, noise=0.2))
+    for name, about in (("store", {"models": {"drafter": 1}}), ("others", source)):
+        manifest = data / name / "store.json"
+        noted = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps({**noted, "source": about}))
+    if said is None:
+        run(data, shuffled_pairs=data / "others")
+        return
+    with pytest.raises(InputError, match=said):
+        run(data, shuffled_pairs=data / "others")
+
+
 def test_drives_that_the_event_model_was_tuned_on_are_refused(data: Path) -> None:
     manifest = data / "store" / "store.json"
     noted = json.loads(manifest.read_text())

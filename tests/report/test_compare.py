@@ -112,6 +112,10 @@ def test_levels_stand_in_one_table_with_controls_once_and_the_best_bold(tmp_path
         lambda r: r["data"].update(proposal="chain of 9"),
         lambda r: r["config"].update(online=True),
         lambda r: r["config"].update(stride_clips=2),
+        lambda r: (
+            r["config"].update(shuffled_pairs="others"),
+            r["provenance"]["inputs"].append({"path": "others/store.json", "sha256": "3"}),
+        ),
     ],
 )
 def test_what_was_measured_otherwise_stands_apart(tmp_path: Path, change: Any) -> None:
@@ -144,6 +148,15 @@ def test_runs_of_one_name_are_called_by_their_paths(tmp_path: Path) -> None:
     one = runs(tmp_path / "x", a=evaluation("l1", 1.5, 0.8))
     other = runs(tmp_path / "y", a=evaluation("l3", 1.5, 0.8))
     assert [run.name for run in read_runs([*one, *other, *one])] == [str(p) for p in one + other]
+
+
+def test_a_drafter_of_two_phases_alone_is_there_by_its_states(tmp_path: Path) -> None:
+    result = evaluation("l1", 1.5, 0.8)
+    result["drafters"]["l1:l5"] = result["drafters"].pop("l1")
+    del result["drafters"]["l1@shuffled"]
+    (rows,) = tables(comparison(read_runs(runs(tmp_path, a=result))))
+    (alone,) = (row for row in rows if row.startswith("| l1 (L1) |"))
+    assert "| 2,113,537 | – | – | **0.800 [0.700, 0.900]** |" in alone
 
 
 def test_missing_values_are_dashes(tmp_path: Path) -> None:

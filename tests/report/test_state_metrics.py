@@ -128,7 +128,7 @@ def test_several_have_folders_and_two_phases_a_file_each(
 ) -> None:
     write_report(results["two"], tmp_path)
     assert {p.name for p in (tmp_path / "states").iterdir()} == {"tiny-state", "tiny-next"}
-    file, alone, _ = sorted(tmp_path.glob("two_phase_results_*.json"))
+    file, _, alone = sorted(tmp_path.glob("two_phase_results_*.json"))
     assert file.name == "two_phase_results_A+B.json", "of suffix no states are known"
     decode_only = json.loads(alone.read_text())
     assert decode_only["no_prefill"] and decode_only["phase1_free_tokens"] == 0

@@ -107,3 +107,21 @@ def test_a_shuffled_twin_stands_under_the_alignment_of_its_drafter() -> None:
     assert cosines() == {"translator": "0.200", twin: "0.400", "mean-state, own": "0.500"}
     del dataset["evaluations"][0]["states"][3]
     assert cosines()[twin] == "–", "nothing else may stand beside the drafter's own"
+
+
+def test_a_measured_speed_up_stands_beside_its_own_drafter() -> None:
+    timed = {
+        "suffix+translator": 1.3, "translator+typical": 1.9, "translator+sequential": 1.1,
+        "translator+shuffled": 0.9, "suffix": 1.2, "seed-procedure=translator": 0.8,
+    }  # fmt: skip
+    names = ("suffix", "translator", "suffix+translator", "translator@shuffled")
+    made = result(evaluation={"drafters": {name: metrics(2.0) for name in names}})
+    made["wallclock"] = {
+        "configurations": [{"name": name, "speedup": value(n)} for name, n in timed.items()]
+    }
+    head, rows = whole_table(made, made["datasets"][0])
+    shown = {row[0]: row[head.index("speed-up") :] for row in rows}
+    assert shown == {
+        "suffix": ["1.20", "–"], "translator": ["1.10", "0.80"],
+        "suffix+translator": ["1.30", "–"], "translator@shuffled": ["0.90", "–"],
+    }  # fmt: skip

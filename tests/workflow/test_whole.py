@@ -12,6 +12,7 @@ import pytest
 from crossdraft.base.errors import InputError
 from crossdraft.cli.study import study as study_command
 from crossdraft.pairs.store import PairStore
+from crossdraft.scenes.questions import DEFAULT_QUESTIONS
 from crossdraft.workflow.check import read_study
 from crossdraft.workflow.study import Study
 from tests.workflow.ground import WHOLE, content, here, run, write
@@ -84,6 +85,11 @@ def test_stores_have_states_of_every_reading(finished: Path) -> None:
     kinds = {kind.name for kind in store.manifest.schema.kinds}
     assert kinds == {"target", "own", "forced"}
     assert (len(store), store.manifest.schema.top) == (8, 3)
+
+
+def test_against_the_clock_it_is_asked_what_it_learned(finished: Path) -> None:
+    timed = json.loads((finished / "out" / "wallclock" / "result.json").read_text())
+    assert timed["config"]["texts"] == [one.text for one in DEFAULT_QUESTIONS[:2]]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -31,6 +31,7 @@ from crossdraft.evaluation.controls import BLIND, Entrant, without_drafts
 from crossdraft.pairs.record import Pair, PairSet
 from crossdraft.pairs.split import Fold, hold_out
 from crossdraft.pairs.store.manifest import TUNED_ON
+from crossdraft.pairs.stored import FORMAT as STORE
 from crossdraft.pairs.thoughts import thoughts_of
 from crossdraft.training.loop import fit
 from crossdraft.training.settings import TrainConfig, training_config
@@ -224,3 +225,26 @@ def check_widths(loaded: Loaded, tested: Sequence[Pair]) -> None:
                 expected=f"{here}, as the states of these answers",
                 hint="a drafter is of the two models that it was trained with",
             )
+
+
+def check_shuffled(found: PairSet, others: PairSet) -> None:
+    """Refuse answers for the shuffled twins whose store says that they are none.
+
+    Raises:
+        InputError: the event model saw its own scenes, or the models are others.
+    """
+    if others.format != STORE or "models" not in others.header:  # it does not say
+        return
+    models = found.header.get("models", others.header["models"])
+    if others.header.get("events") != "shuffled":
+        what = "a store in which the event model saw its own scenes"
+    elif others.header["models"] != models:
+        what = "a store of other models, or of other settings of them"
+    else:
+        return
+    raise InputError(
+        what,
+        where=f"--shuffled-pairs {others.path}",
+        expected="the same models, the event model shown other drives' events",
+        hint="crossdraft extract --shuffle-events, with the other options as before",
+    )

@@ -33,6 +33,7 @@ from crossdraft.evaluation.cost import read_cost_curve
 from crossdraft.evaluation.metrics import AnswerRecord, differences, measure, summarise
 from crossdraft.evaluation.prepare import (
     Workshop,
+    check_shuffled,
     check_unseen,
     check_untuned,
     check_widths,
@@ -100,7 +101,9 @@ def evaluate(
     bootstrap = BlockBootstrap(groups, config.resamples, config.seed)
     shuffle, asked_again = shuffled_by(None), config.shuffled_pairs
     if asked_again is not None:
-        shuffle = shuffled_by(read_answers(asked_again, config.eos, config.lm_head).pairs)
+        others = read_answers(asked_again, config.eos, config.lm_head)
+        check_shuffled(found, others)
+        shuffle = shuffled_by(others.pairs)
         shuffle(tested)  # what does not fit is said before hours of work
     alone = sum(
         count == 1 for fold in splits for count in Counter(p.question for p in fold.test).values()

@@ -169,7 +169,7 @@ def _timeline(consecutive: float, cost: SeedCost) -> dict[str, Any]:
 
 
 def position_stats(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`position_stats.json`: one entry per position that an answer has."""
+    """`position_stats.json`: one entry for each of the first 50 positions, as in the study."""
     return [
         {
             "position": place["position"],

@@ -120,7 +120,7 @@ def _cosine(gathered: Gathered, table: Mapping[str, Floats]) -> dict[str, float 
 
 
 def _by_position(gathered: Gathered, *, tokens: bool) -> list[dict[str, Any]]:
-    """Every position of the target's answer up to the last one that any answer has."""
+    """The first `POSITIONS` places of the target's answer, also those that no answer reaches."""
     rows = []
     for place, (count, total, squares, right, five, *accepted) in enumerate(gathered.by_position):
         mean = total / count if count else np.nan

@@ -142,8 +142,9 @@ def _test_of(result: Mapping[str, Any]) -> str:
 
 
 def _recorded(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The recorded answers among the inputs."""
-    named = {result["config"].get(key) for key in ("pairs", "train_pairs", "val_pairs")}
+    """The recorded answers among the inputs, those of the shuffled twins included."""
+    keys = ("pairs", "train_pairs", "val_pairs", "shuffled_pairs")
+    named = {result["config"].get(key) for key in keys}
     folders = {str(path) for path in named if path}
     return [
         item
@@ -207,10 +208,13 @@ def _evaluated(run: Run) -> list[_Line]:
     drafters, lines = run.result["drafters"], []
     rows = run.result.get("states", {}).get("rows", [])
     networks = run.result.get("networks", {})
-    for label, metrics in drafters.items():
+    # A drafter that works in two phases alone is measured by its states all the same.
+    sources = [row["source"] for row in rows if not row["control"]]
+    for label in dict.fromkeys([*drafters, *sources]):
         if label.endswith((SHUFFLED, BLIND)):
             continue
-        found = {key: metrics[key] for key in ("tau", "first_window")}
+        metrics = drafters.get(label, {})
+        found = {key: metrics[key] for key in ("tau", "first_window") if metrics}
         for key, twin in (("shuffled", SHUFFLED), ("blind", BLIND)):
             if label + twin in drafters:
                 found[key] = drafters[label + twin]["tau"]

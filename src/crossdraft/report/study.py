@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from crossdraft.bench.wallclock.configuration import SEED, Configuration
 from crossdraft.report.acceptance import differences_table, results_table
 from crossdraft.report.markdown import cell, markdown_table, provenance_lines
 
@@ -149,15 +150,16 @@ def _shown(metrics: Mapping[str, Any], key: str, scale: float = 1, digits: int =
 
 
 def _speeds(result: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Measured speed-ups by column and by the name of the drafter's row."""
+    """Measured speed-ups by column and by the name of the drafter's row; answers that need not be
+    the target's own are left to the table of times."""
     by: dict[str, dict[str, str]] = {"speed-up": {}, "speed-up, seed procedure": {}}
     for one in (result.get("wallclock") or {"configurations": []})["configurations"]:
-        words = one["name"].split("+")
-        before, equals, behind = words[0].partition("=")
-        seed = bool(equals) and before == "seed-procedure"
-        name = (behind if seed else words[0]) + ("@shuffled" if "shuffled" in words else "")
+        way = Configuration.parse(one["name"])
+        if way.rule is not None:
+            continue
+        name = (way.drafter or one["name"]) + ("@shuffled" if way.shuffled else "")
         # Of several ways of one drafter the first that is named.
-        by["speed-up, seed procedure" if seed else "speed-up"].setdefault(
+        by["speed-up, seed procedure" if way.kind == SEED else "speed-up"].setdefault(
             name, _shown(one, "speedup")
         )
     return {title: rows for title, rows in by.items() if rows}

@@ -14,7 +14,6 @@ from crossdraft.evaluation.seed_files import acceptance_metrics, row_of, two_pha
 from crossdraft.report.markdown import cell, markdown_table, provenance_lines
 from crossdraft.report.state_metrics import file_name
 
-
 _BESIDE = (
     " Output t stands beside state t, as there: of drafters that say token t + 1 it says nothing, "
     "or that they copy."
@@ -87,8 +86,8 @@ def two_phase_section(result: Mapping[str, Any]) -> list[str]:
         "",
         "First window, tau and our estimate are replayed as decoding would go, from what had "
         f"arrived; the estimate is a speed-up over the target alone, {curve}, the drafters' own "
-        "time not charged. Free tokens and decode in a row are the seed study's counts, with every true state given, of which its "
-        "cost model b makes a speed-up: a projection.",
+        "time not charged. Free tokens and decode in a row are the seed study's counts, with every "
+        "true state given, of which its cost model b makes a speed-up: a projection.",
         "",
     ]
 

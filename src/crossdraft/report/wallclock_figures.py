@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ STAGE_LOOKS = {
 #: In a bar of the answer's time it is no work of that model.
 _WAITED = {"event model": "event model, waited for"}
 _ROW_INCHES, _AROUND_INCHES = 0.46, 2.6
-_NAME_POINTS = 13
+_NAME_POINTS, _NAME_LETTERS = 13, 34
 
 
 def stage_look(name: str) -> dict[str, Any]:
@@ -170,9 +171,21 @@ def _write_behind(axes: Axes, x: float, y: float, text: str, **look: Any) -> Non
 
 def _name_rows(axes: Axes, names: list[str]) -> None:
     """Names on the left, the first on top."""
-    axes.set_yticks(range(len(names)), names, fontsize=_NAME_POINTS)
+    shown = [_in_lines(name) for name in names]
+    points = _NAME_POINTS if all(one.count("\n") < 2 for one in shown) else _NAME_POINTS - 4
+    axes.set_yticks(range(len(names)), shown, fontsize=points)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
+
+
+def _in_lines(name: str) -> str:
+    """A name such as the place of a checkpoint, broken where its parts meet."""
+    lines = [""]
+    for part in re.split(r"(?<=[/:+=])", name):
+        if lines[-1] and len(lines[-1]) + len(part) > _NAME_LETTERS:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _line_look(place: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossdraft.base.errors import InputError
 from crossdraft.base.progress import ProgressSink
 from crossdraft.decoding.answers import read_answers
 from crossdraft.evaluation.config import EvaluateConfig
@@ -180,7 +179,7 @@ def _wallclock_step(config: StudyConfig, asked: Wallclock, out: Path) -> Step:
     return Step(
         name=WALLCLOCK,
         kind="bench wallclock",
-        options={**options, "models": _models(section), "texts": list(asked.texts())},
+        options={**options, "models": _models(section), "texts": list(_asked(config, asked))},
         inputs=inputs,
         needs=(
             *_scenes_needed(asked),
@@ -192,20 +191,21 @@ def _wallclock_step(config: StudyConfig, asked: Wallclock, out: Path) -> Step:
 
 
 def _wallclock_config(config: StudyConfig, asked: Wallclock, out: Path) -> WallclockConfig:
+    from crossdraft.bench.wallclock.configuration import configurations
     from crossdraft.bench.wallclock.plan import WallclockConfig
 
     models = {name: str(path) for name, path in timed_models(config, asked, out).items()}
-    if odd := next((place for place in models.values() if "," in place), None):
-        # Ways of answering stand in a list with commas.
-        raise InputError("a comma in the name of a folder", where=odd, expected="none, for --out")
+    configs = ",".join(asked.configs)
+    drafting = {one.drafter for one in configurations(configs) if one.drafter is not None}
     return WallclockConfig(
         pair=_paired(config, asked).chosen_pair(),
         scenes=world_of(config, asked, out),
-        configs=",".join(with_places(text, models) for text in asked.configs),
+        configs=configs,
+        drafters={name: with_places(name, models) for name in sorted(drafting)},
         questions=asked.questions,
         validation=asked.validation,
         learn_from=None if asked.learn_from is None else located(asked.learn_from, out),
-        texts=asked.texts(),
+        texts=_asked(config, asked),
         rounds=asked.alternations,
         warmup=asked.warmup,
         max_new_tokens=asked.max_new_tokens,
@@ -215,6 +215,13 @@ def _wallclock_config(config: StudyConfig, asked: Wallclock, out: Path) -> Wallc
         kth=asked.kth,
         seed=asked.seed,
     )
+
+
+def _asked(config: StudyConfig, asked: Wallclock) -> tuple[str, ...]:
+    """What is asked about each scene: what was learned, where the section does not say."""
+    if asked.questions_file is None and config.extract is not None:
+        return tuple(config.extract.texts())
+    return asked.texts()
 
 
 def _paired(config: StudyConfig, asked: Wallclock) -> WithPair:

@@ -227,6 +227,7 @@ class Wallclock(WithPair):
     validation: Whole = 40
     learn_from: Path | None = None
     questions_file: Path | None = None
+    """What is asked; those of the extraction where nothing is said, else the seed study's ten."""
     alternations: Positive = 5
     warmup: Whole = 3
     max_new_tokens: Positive = 60

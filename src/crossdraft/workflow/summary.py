@@ -14,7 +14,7 @@ from crossdraft.evaluation.state_summary import meant
 from crossdraft.pairs.leak import without_neighbours
 from crossdraft.workflow.config import StudyConfig
 from crossdraft.workflow.engine import RESULT
-from crossdraft.workflow.plan import timed_models, training_folder
+from crossdraft.workflow.plan import training_folder
 from crossdraft.workflow.sections import SCENES, WALLCLOCK, Dataset, Setting, extract_folder
 
 #: Metrics that are one number with its interval; curves stay in the steps' own results.
@@ -36,7 +36,7 @@ def payload(config: StudyConfig, out: Path) -> dict[str, Any]:
         found["extracted"] = [_extracted(out, split) for split in config.extract.splits]
     found["datasets"] = [_dataset(config, out, dataset) for dataset in config.datasets]
     if config.wallclock is not None:
-        found["wallclock"] = _timed(config, out)
+        found["wallclock"] = _timed(out)
     return found
 
 
@@ -136,24 +136,15 @@ def _states(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**about, **{key: metrics[key] for key in _OF_STATES if key in metrics}}
 
 
-def _timed(config: StudyConfig, out: Path) -> dict[str, Any]:
-    assert config.wallclock is not None
+def _timed(out: Path) -> dict[str, Any]:
     result = read_result(out / WALLCLOCK)
-    places = {str(path): name for name, path in timed_models(config, config.wallclock, out).items()}
-
-    def own(text: str) -> str:
-        # The longest first: one checkpoint's place may begin another's.
-        for place in sorted(places, key=len, reverse=True):
-            text = text.replace(place, places[place])
-        return text
-
     keys = ("name", "kind", "tau", "first_window", "speedup", "total_ms", "equality")
     rows = [{key: row.get(key) for key in keys} for row in result["configurations"]]
     return {
         "folder": WALLCLOCK,
         "setting": result["setting"],
-        "configurations": [{**row, "name": own(row["name"])} for row in rows],
-        "warnings": [own(said) for said in result["warnings"]],
+        "configurations": rows,
+        "warnings": result["warnings"],
     }
 
 

@@ -4,8 +4,8 @@ on."""
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ class WallclockConfig:
         pair: of models.
         scenes: a dataset with test drives and others.
         configs: as `configurations` reads them.
+        drafters: where drafters lie whose names in `configs` are none that `find_drafter` takes.
         questions, validation: how many to report, and how many to calibrate the prediction on.
         learn_from: recorded answers of drives that are not tested; drafters know them beforehand.
         texts: what is asked about each scene.
@@ -64,6 +65,7 @@ class WallclockConfig:
     cores: Literal["shared", "apart"] = "shared"
     kth: int = 10
     seed: int = 0
+    drafters: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value."""
@@ -97,7 +99,10 @@ def refuse_sizes(config: WallclockConfig) -> None:
 
 
 def planned(config: WallclockConfig) -> Plan:
-    wanted = configurations(config.configs)
+    wanted = tuple(
+        replace(one, drafter=config.drafters.get(one.drafter or "", one.drafter))
+        for one in configurations(config.configs)
+    )
     for one in wanted:
         _refuse_deaf(one)
     dataset = SceneDataset.open(config.scenes)
