@@ -413,8 +413,11 @@ class Watching:
 
     def __init__(self) -> None:
         self.took: list[Took] = []
+        self.asked = 0
 
-    def budget(self) -> Budget:
+    def budget(self, number: int) -> Budget:
+        assert number == (len(self.took) + 1 if self.asked else 0)
+        self.asked += 1
         return Budget.chain(2) if len(self.took) % 2 == 0 else NOTHING
 
     def saw(self, took: Took) -> None:
@@ -433,6 +436,7 @@ def test_a_width_hears_of_every_pass_behind_the_prefill() -> None:
     # Three tokens at the prefill, then 3, 1 without a draft, and 2 at the limit of nine, where one
     # draft is left to ask for.
     assert [(took.asked, took.drafted) for took in width.took] == [(True, 2), (False, 0), (True, 1)]
+    assert [(took.depth, took.verified) for took in width.took] == [(2, 2), (0, 0), (1, 1)]
 
 
 def test_an_empty_proposal_was_asked_for() -> None:
@@ -440,6 +444,7 @@ def test_an_empty_proposal_was_asked_for() -> None:
     answer(Scripted(LANGUAGE), Silent(), never(5), width)
     assert [took.asked for took in width.took] == [True, False, True, False]
     assert [took.drafted for took in width.took] == [0] * 4
+    assert [(took.depth, took.verified) for took in width.took] == [(2, 0), (0, 0), (1, 0), (0, 0)]
 
 
 def test_auto_stops_asking_a_drafter_that_is_never_right(monkeypatch: pytest.MonkeyPatch) -> None:

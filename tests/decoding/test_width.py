@@ -39,7 +39,7 @@ def drive(
     gives more; whether it was asked, for each."""
     asked = []
     for number in range(passes):
-        on = width.budget().nodes > 0
+        on = width.budget(1).nodes > 0
         asked.append(on)
         nodes = drafted if on else 0
         width.saw(
@@ -65,20 +65,20 @@ def test_a_fixed_width_never_changes(asked: list[bool]) -> None:
     width = Fixed(Budget.chain(3))
     for one in asked:
         width.saw(Took(one, 3, 1, 500.0, 500.0))
-        assert width.budget() == Budget.chain(3)
+        assert width.budget(1) == Budget.chain(3)
     assert NOTHING.nodes == 0
 
 
 def test_it_goes_on_where_drafting_pays() -> None:
     """Eleven tokens wide costs two steps and gives three tokens."""
     width = Auto(dear)
-    assert width.budget() == USUAL
+    assert width.budget(0) == USUAL
     assert all(drive(width, 200, lambda _: 3))
     assert width.pays
 
 
 def test_a_budget_of_its_own() -> None:
-    assert Auto(dear, Budget.chain(4)).budget() == Budget.chain(4)
+    assert Auto(dear, Budget.chain(4)).budget(0) == Budget.chain(4)
 
 
 def test_it_rests_ever_longer_where_drafting_does_not_pay() -> None:
@@ -135,7 +135,7 @@ def test_the_border_is_a_plain_step() -> None:
             parts[0] -= whole
             return whole
 
-        assert all(drive(width, 8, emitted)) and width.budget().nodes == (32 if pays else 0)
+        assert all(drive(width, 8, emitted)) and width.budget(1).nodes == (32 if pays else 0)
 
 
 def test_plain_steps_are_measured_where_the_costs_are_wrong() -> None:
@@ -155,14 +155,14 @@ def test_it_never_fails_whatever_it_sees(
     width = Auto(dear)
     for asked, emitted, ms in seen:
         width.saw(Took(asked, (emitted - 1) if asked else 0, emitted, ms, ms))
-        assert width.budget() in (USUAL, NOTHING)
+        assert width.budget(0) in (USUAL, NOTHING)
 
 
 def test_passes_that_could_not_draft_are_not_judged() -> None:
     width = Auto(dear)
     for _ in range(50):
         width.saw(Took(False, 0, 1, 0.0, STEP_MS))
-    assert width.budget() == USUAL
+    assert width.budget(0) == USUAL
 
 
 def test_any_drafter_is_cut_as_an_ensemble() -> None:

@@ -17,6 +17,7 @@ from crossdraft.bench.wallclock.record import Run
 from crossdraft.bench.wallclock.summary import Equality, Facts, summarise
 from crossdraft.report import style
 from crossdraft.report.wallclock import FIGURES, TIMELINE, describe, tables, write_report
+from crossdraft.report.wallclock_figures import in_lines
 from crossdraft.report.wallclock_tables import differences, main_table, stages
 from crossdraft.report.wallclock_text import COLUMNS, _placed, draw_text
 from crossdraft.report.wallclock_timeline import draw_timeline, leaves
@@ -205,6 +206,15 @@ def test_kinds_and_sources_of_tokens_differ_without_colour(tmp_path: Path) -> No
             dashes = tuple(str(line._unscaled_dash_pattern) for line in lines)
         looks.append((tuple(letters), marks, dashes))
     assert len(set(looks)) == len(tokens)
+
+
+def test_long_names_leave_room_for_the_bars() -> None:
+    place = "/home/somebody/study/runs/embedded/train-l1"
+    name = f"seed-procedure={place}:{place}+gamma=4"
+    lines = in_lines(name).split("\n")
+    assert "".join(lines) == name, "nothing is left out"
+    assert max(map(len, lines)) <= 34 and len(lines) < 5
+    assert in_lines("seed-procedure=translator") == "seed-procedure=translator"
 
 
 def test_odd_characters_are_drawn(tmp_path: Path) -> None:

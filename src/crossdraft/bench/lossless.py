@@ -54,7 +54,7 @@ class Mixed:
     def __init__(self) -> None:
         self._next = cycle(self._BUDGETS)
 
-    def budget(self) -> Budget:
+    def budget(self, number: int) -> Budget:
         """The next one in turn."""
         return next(self._next)
 

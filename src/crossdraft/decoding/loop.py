@@ -36,11 +36,13 @@ class Proposal(NamedTuple):
         tree: what the target runs over.
         whole: what the drafter proposed; None where it was not asked.
         draft_ms: time of proposing.
+        depth: how deep a tree was asked for.
     """
 
     tree: DraftTree = _EMPTY
     whole: DraftTree | None = None
     draft_ms: float = 0.0
+    depth: int = 0
 
     def heard(self, verdict: Verification) -> Verification:
         """A verdict on `tree` in nodes of `whole`, as the drafter knows them."""
@@ -92,7 +94,7 @@ class Drafting:
         forward of this number. What the drafter proposes beyond its nodes or depth is cut off."""
         if not self.passes.drafted(number):
             return Proposal()
-        wanted = self.width.budget()
+        wanted = self.width.budget(number)
         nodes = wanted.nodes if room is None else min(wanted.nodes, room)
         depth = min(wanted.depth, most)
         if nodes < 1 or depth < 1:
@@ -101,10 +103,10 @@ class Drafting:
         tree = whole = self.drafter.propose(tuple(answer), Budget(nodes, depth, wanted.branch))
         draft_ms = spans.add("draft", began_ms)
         if not len(tree):
-            return Proposal(tree, whole, draft_ms)
+            return Proposal(tree, whole, draft_ms, depth)
         if len(tree) > nodes or tree.depth.max() > depth:
             tree = tree.pruned((np.arange(len(tree)) < nodes) & (tree.depth <= depth))
-        return Proposal(draftable(tree, self.may_draft), whole, draft_ms)
+        return Proposal(draftable(tree, self.may_draft), whole, draft_ms, depth)
 
 
 def decode(
@@ -156,7 +158,9 @@ def decode(
         if len(passes) > 1:
             draft_ms = proposed.draft_ms + heard_ms
             asked = proposed.whole is not None
-            width.saw(Took(asked, len(tree), len(new), draft_ms, done_ms - start_ms))
+            pass_ms = done_ms - start_ms
+            verified = int(tree.depth.max(initial=0))
+            width.saw(Took(asked, len(tree), len(new), draft_ms, pass_ms, proposed.depth, verified))
         room = session.room
         if end or room == 0:
             break

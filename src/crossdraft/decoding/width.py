@@ -7,10 +7,11 @@ or as much as pays on the clock, where drafting itself costs time too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from crossdraft.base.errors import InputError
+from crossdraft.decoding.depth import Depth
 from crossdraft.drafters.base import Budget, CostCurve, Drafter
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.vlm.cost_curve import CostCurves
@@ -29,6 +30,8 @@ class Took(NamedTuple):
         emitted: tokens it gave to the answer.
         draft_ms: time of the drafter: proposing, and hearing what became of it.
         pass_ms: time of the target's forward and of keeping what was accepted.
+        depth: how deep a proposal the drafter was asked for.
+        verified: depth of the tree.
     """
 
     asked: bool
@@ -36,13 +39,16 @@ class Took(NamedTuple):
     emitted: int
     draft_ms: float
     pass_ms: float
+    depth: int = 0
+    verified: int = 0
 
 
 class Width(Protocol):
     """Decides what a drafter is asked for. Lives as long as its drafter, over many answers."""
 
-    def budget(self) -> Budget:
-        """What the next proposal may be; of no nodes where the drafter is not asked."""
+    def budget(self, number: int) -> Budget:
+        """What the proposal for the target's forward of this number may be; of no nodes where the
+        drafter is not asked. Number 0 is the prefill's end."""
         ...
 
     def saw(self, took: Took) -> None:
@@ -56,7 +62,7 @@ class Fixed:
 
     most: Budget
 
-    def budget(self) -> Budget:
+    def budget(self, number: int) -> Budget:
         return self.most
 
     def saw(self, took: Took) -> None:
@@ -68,7 +74,8 @@ class Auto:
 
     Drafting pays while passes with it give more tokens per millisecond, the proposing included,
     than plain steps. Where it does not, the drafter rests for a while, twice as long every time,
-    and is then tried again: answers change.
+    and is then tried again: answers change. While it pays, proposals are as deep as their last
+    draft is worth; the first one of an answer, made while the target prefills, as deep as may be.
 
     Args:
         cost: T(n)/T(1), which says what a plain step would have taken.
@@ -89,14 +96,25 @@ class Auto:
         self.cost, self.most = cost, most
         self._rest, self._resting, self._tried = self.REST, 0, 0
         self._tokens = self._ms = self._steps = self._step_ms = 0.0
+        self._depth = Depth()
 
     @property
     def pays(self) -> bool:
         """Whether passes with drafting were faster of late than plain steps."""
         return self._tokens * self._step_ms >= self._ms * self._steps
 
-    def budget(self) -> Budget:
-        return NOTHING if self._resting else self.most
+    @property
+    def token_ms(self) -> float:
+        """What a token takes of late: a plain step, or less where drafting pays."""
+        step_ms = self._step_ms / self._steps if self._steps else 0.0
+        return min(step_ms, self._ms / self._tokens) if self._tokens else step_ms
+
+    def budget(self, number: int) -> Budget:
+        if self._resting:
+            return NOTHING
+        if not number:
+            return self.most
+        return replace(self.most, depth=self._depth.worth(self.most.depth, self.token_ms))
 
     def saw(self, took: Took) -> None:
         step_ms = took.pass_ms / self.cost(1 + took.drafted)
@@ -105,6 +123,7 @@ class Auto:
         if not took.asked:
             self._resting = max(0, self._resting - 1)
             return
+        self._depth.saw(took.depth, took.verified, took.emitted - 1, took.draft_ms)
         self._tokens = self.DECAY * self._tokens + took.emitted
         self._ms = self.DECAY * self._ms + took.draft_ms + took.pass_ms
         self._tried += 1

@@ -171,14 +171,14 @@ def _write_behind(axes: Axes, x: float, y: float, text: str, **look: Any) -> Non
 
 def _name_rows(axes: Axes, names: list[str]) -> None:
     """Names on the left, the first on top."""
-    shown = [_in_lines(name) for name in names]
+    shown = [in_lines(name) for name in names]
     points = _NAME_POINTS if all(one.count("\n") < 2 for one in shown) else _NAME_POINTS - 4
     axes.set_yticks(range(len(names)), shown, fontsize=points)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
 
 
-def _in_lines(name: str) -> str:
+def in_lines(name: str) -> str:
     """A name such as the place of a checkpoint, broken where its parts meet."""
     lines = [""]
     for part in re.split(r"(?<=[/:+=])", name):

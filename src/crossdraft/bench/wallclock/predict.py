@@ -193,7 +193,7 @@ class _Rationed(Drafter):
         self._drafter, self._width, self._passes, self._cost = drafter, width, passes, cost
         self._pass_ms, self._draft_ms = pass_ms, draft_ms
         self.name, self.needs = drafter.name, drafter.needs
-        self._number, self._asked, self._drafted = 0, False, 0
+        self._number, self._asked, self._drafted, self._depths = 0, False, 0, (0, 0)
 
     def begin(self, context: Context) -> None:
         self._number = 0
@@ -201,10 +201,11 @@ class _Rationed(Drafter):
 
     def propose(self, prefix: Sequence[int], budget: Budget) -> DraftTree:
         del budget  # the width's is meant
-        wanted = self._width.budget()
+        wanted = self._width.budget(self._number)
         self._asked = self._passes.drafted(self._number) and wanted.nodes > 0
         tree = self._drafter.propose(prefix, wanted) if self._asked else DraftTree.empty()
         self._drafted = len(tree)
+        self._depths = wanted.depth if self._asked else 0, int(tree.depth.max(initial=0))
         return tree
 
     def observe(self, verification: Verification, rows: Any | None = None) -> None:
@@ -213,7 +214,8 @@ class _Rationed(Drafter):
         if self._number:
             draft_ms = self._draft_ms if self._asked else 0.0
             pass_ms = self._pass_ms(1 + self._drafted)
-            self._width.saw(Took(self._asked, self._drafted, emitted, draft_ms, pass_ms))
+            took = Took(self._asked, self._drafted, emitted, draft_ms, pass_ms, *self._depths)
+            self._width.saw(took)
         self._number += 1
 
 
