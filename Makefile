@@ -84,14 +84,24 @@ bench-gpu:
 bench-embedded: setup
 	$(BIN)/python benchmarks/embedded_clock.py --scenes "$(WORLD)" --json benchmarks/results/embedded_clock.json
 
+# Trainings as short as those of configs/ladder.yaml.
+SHORT := --num-epochs 6 --early-stopping 3 --batch-size 16 --learning-rate 2e-3 --val-split 0.05
+
 # A dataset with training and test drives: make bench-store WORLD=study
 bench-store: setup
 	$(BIN)/python benchmarks/store_loader.py --json benchmarks/results/store_loader.json
 	$(BIN)/python benchmarks/extraction.py --scenes "$(WORLD)" --clips 100 --json benchmarks/results/extraction.json
-	$(BIN)/crossdraft extract --scenes "$(WORLD)" --out runs/store_bf16 --dtype bf16
-	$(BIN)/crossdraft extract --scenes "$(WORLD)" --out runs/store_int8 --dtype int8
-	$(BIN)/python benchmarks/store_precision.py --stores runs/store_bf16 runs/store_int8 --scenes "$(WORLD)" \
+	for dtype in bf16 int8; do \
+	  $(BIN)/crossdraft extract --scenes "$(WORLD)" --split train --max-questions 5 --out runs/store_$$dtype --dtype $$dtype || exit; \
+	  for how in forced own; do \
+	    $(BIN)/crossdraft train L1 --pairs runs/store_$$dtype --alignment $$how --bottleneck-dim 16 $(SHORT) --out runs/l1-$$how-$$dtype || exit; \
+	    $(BIN)/crossdraft train L4 --pairs runs/store_$$dtype --alignment $$how --ffn-dim 128 $(SHORT) --out runs/l4-$$how-$$dtype || exit; \
+	  done; \
+	done
+	$(BIN)/crossdraft extract --scenes "$(WORLD)" --split test --max-questions 5 --out runs/store_test
+	$(BIN)/python benchmarks/store_precision.py --exact runs/l[14]-*-bf16 --rounded runs/l[14]-*-int8 --pairs runs/store_test \
 	  --json benchmarks/results/store_precision.json
+	$(BIN)/python benchmarks/ladder_training.py --store runs/store_bf16 --json benchmarks/results/ladder_training.json
 
 # A dataset with training and test drives; answers of the former, and a translator trained on them:
 #   crossdraft extract --scenes WORLD --split train --states none --out STORE

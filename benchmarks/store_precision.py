@@ -1,15 +1,15 @@
-"""What int8 states cost: one adapter trained on each of two stores, judged on test drives.
+"""What int8 states cost: drafters trained on each of two stores, judged on the same test drives.
 
-The adapter is a residual bottleneck from one state of the drafter to the target's state at the same
-position, trained by cross-entropy through the target's frozen head. Window regime: it reads the
-drafter's own states before the target has said anything; what counts is how many tokens from the
-first on are right. Following regime: it reads forced states; what counts is the share of tokens
-that are right given what was read. Both stores hold the same answers; seeds, batches and steps are
-the same. Intervals: 95 %, bootstrapped over drives; differences on the same draws.
+Both stores hold the same answers; seeds, batches and steps of the trainings are the same. The test
+store's states are exact, as they are in live use. tau: tokens for each forward of the target, in
+chains, everything arrived. First window: accepted of the first drafts, from the event model's own
+states alone. Intervals: 95 %, bootstrapped over drives; differences on the same draws.
 
-    crossdraft extract --pair embedded --scenes DIR --out bf16 --dtype bf16
-    crossdraft extract --pair embedded --scenes DIR --out int8 --dtype int8
-    python benchmarks/store_precision.py --stores bf16 int8 --pair embedded --json precision.json
+    crossdraft extract --scenes DIR --split train --max-questions 5 --out bf16 --dtype bf16
+    crossdraft extract --scenes DIR --split train --max-questions 5 --out int8 --dtype int8
+    crossdraft extract --scenes DIR --split test --max-questions 5 --out test
+    crossdraft train L4 --pairs bf16 --out l4-bf16    and the same of int8, and of other levels
+    python benchmarks/store_precision.py --exact l4-bf16 --rounded l4-int8 --pairs test
 """
 
 from __future__ import annotations
@@ -17,186 +17,99 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from measuring import refuse_below_one
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
 from crossdraft.base.errors import InputError
 from crossdraft.base.files import output_path, write_json
 from crossdraft.base.result import machine, package_versions
+from crossdraft.decoding.arrival import Arrival
+from crossdraft.decoding.replay import first_window, replay
+from crossdraft.drafters.base import Budget, Drafter
+from crossdraft.drafters.find import find_drafter, seen_drives
 from crossdraft.evaluation.bootstrap import BlockBootstrap, few_blocks
+from crossdraft.evaluation.metrics import FIRST_WINDOW
+from crossdraft.pairs.record import Pair
 from crossdraft.pairs.store import PairStore
-from crossdraft.scenes.dataset import SceneDataset
-from crossdraft.vlm.lm_head import LMHead, lm_head_of
-from crossdraft.vlm.pair import ModelPair
 
-#: What the adapter reads in each regime.
-READS = {"window": "own", "following": "forced"}
 _RESAMPLES = 2000
+METRICS = ("tau", "first_window")
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Course:
-    """How an adapter is trained."""
-
-    epochs: int
-    batch: int = 64
-    width: int = 128
-    rate: float = 1e-3
-    seed: int = 0
-
-
-class Adapter(nn.Module):
-    """x + up(gelu(down(norm(x)))), through one projection where the widths differ."""
-
-    def __init__(self, reads: int, gives: int, width: int) -> None:
-        super().__init__()
-        self.enter = nn.Identity() if reads == gives else nn.Linear(reads, gives)
-        self.norm = nn.LayerNorm(gives)
-        self.down, self.up = nn.Linear(gives, width), nn.Linear(width, gives)
-        # Begins as the identity, as far as widths allow.
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """[..., reads] -> [..., gives]."""
-        entered: Tensor = self.enter(states)
-        mapped: Tensor = self.up(functional.gelu(self.down(self.norm(entered))))
-        return entered + mapped
+def judged(drafter: Drafter, pairs: Sequence[Pair], gamma: int) -> tuple[Floats, Floats]:
+    """[pairs, metrics] numerators and denominators of what a drafter gives."""
+    counted, of = [], []
+    for pair in pairs:
+        seen = replay(drafter, pair, Budget.chain(gamma), Arrival())
+        counted.append((seen.tokens, first_window(drafter, pair, Arrival(), FIRST_WINDOW)))
+        of.append((seen.forwards, 1))
+    return np.array(counted, np.float64), np.array(of, np.float64)
 
 
-def trained(store: PairStore, kind: str, rows: Sequence[int], head: LMHead, how: Course) -> Adapter:
-    """Fit an adapter on some rows of a store."""
-    torch.manual_seed(how.seed)
-    stored = store.manifest.schema.kind(kind)
-    assert stored is not None
-    adapter = Adapter(stored.width, head.facts.hidden, how.width)
-    optimizer = torch.optim.AdamW(adapter.parameters(), lr=how.rate)
-    for epoch in range(how.epochs):
-        for batch in store.batches((kind,), how.batch, rows=rows, seed=how.seed, epoch=epoch):
-            states = batch.states[kind]
-            wanted = batch.tokens["target"]
-            both = min(states.shape[1], wanted.shape[1])
-            there = torch.arange(both) < torch.minimum(
-                batch.lengths["own" if kind == "own" else "target"], batch.lengths["target"]
-            ).unsqueeze(1)
-            logits = head.logits(adapter(states[:, :both])[there])
-            loss = functional.cross_entropy(logits, wanted[:, :both][there])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-    return adapter
+def compared(exact: str, rounded: str, pairs: Sequence[Pair], gamma: int) -> dict[str, Any]:
+    """Both trainings of one drafter on the same answers, and the second less the first.
 
-
-@torch.no_grad()
-def judged(
-    store: PairStore, kind: str, rows: Sequence[int], head: LMHead, adapter: Adapter
-) -> tuple[Floats, Floats]:
-    """[rows] what is right, and of how many: tokens of the answer in the following regime, answers
-    in the window regime, whose numerator is the number of right tokens from the first on."""
-    right, of = [], []
-    for row in rows:
-        wanted = torch.tensor(store.pair(row).target_tokens)
-        states = store.states(row, kind)[: len(wanted)]
-        same = head.logits(adapter(states)).argmax(-1) == wanted[: len(states)]
-        if kind == "own":
-            right.append(float(same.long().cumprod(0).sum()))
-            of.append(1.0)
-        else:
-            right.append(float(same.sum()))
-            of.append(float(len(wanted)))
-    return np.array(right)[:, None], np.array(of)[:, None]
-
-
-def compared(
-    stores: Sequence[PairStore],
-    head: LMHead,
-    train: Sequence[int],
-    test: Sequence[int],
-    how: Course,
-) -> dict[str, Any]:
-    """Each regime: what every store's adapter reaches, and the last less the first."""
-    drives = [str(stores[0].pair(row).drive) for row in test]
+    Raises:
+        InputError: no checkpoint, one that has seen a tested drive, or two different drafters.
+    """
+    drafters = [find_drafter(place) for place in (exact, rounded)]
+    if drafters[0].name != drafters[1].name:
+        raise InputError(
+            f"{drafters[0].name} and {drafters[1].name}",
+            where=f"{exact} and {rounded}",
+            expected="two trainings of one drafter",
+        )
+    drives = [str(pair.drive) for pair in pairs]
+    for place in (exact, rounded):
+        if shared := sorted(seen_drives(place) & set(drives)):
+            raise InputError(f"has seen the tested drive {shared[0]}", where=place)
     groups = [[i for i, one in enumerate(drives) if one == name] for name in sorted(set(drives))]
-    bootstrap = BlockBootstrap(groups, _RESAMPLES, how.seed)
-    found: dict[str, Any] = {}
-    for regime, kind in READS.items():
-        counts = [
-            judged(store, kind, test, head, trained(store, kind, train, head, how))
-            for store in stores
-        ]
-        found[regime] = {
-            "reads": kind,
-            "values": [bootstrap.ratio(*one)[0].to_json() for one in counts],
-            "difference": bootstrap.difference(counts[-1], counts[0])[0].to_json(),
-        }
-    return found
+    bootstrap = BlockBootstrap(groups, _RESAMPLES, 0)
+    counts = [judged(drafter, pairs, gamma) for drafter in drafters]
+    found = [bootstrap.ratio(*counts[0]), bootstrap.ratio(*counts[1]),
+             bootstrap.difference(counts[1], counts[0])]  # fmt: skip
+    return {
+        "drafter": drafters[0].name,
+        "checkpoints": [exact, rounded],
+        **{
+            metric: {
+                side: estimates[column].to_json()
+                for side, estimates in zip(("exact", "rounded", "difference"), found, strict=True)
+            }
+            for column, metric in enumerate(METRICS)
+        },
+    }
 
 
-def halves(store: PairStore, scenes: Path) -> tuple[list[int], list[int]]:
-    """Rows of training and test drives, as the dataset splits them.
-
-    Raises:
-        InputError: one of the two is empty.
-    """
-    split = {scene.id: scene.split for scene in SceneDataset.open(scenes)}
-    sides: dict[str | None, list[int]] = {"train": [], "test": []}
-    for row, pair in enumerate(store.pairs()):
-        sides.setdefault(split.get(pair.clip), []).append(row)
-    if not sides["train"] or not sides["test"]:
-        raise InputError("no drives to train on or none to test on", where=scenes)
-    return sides["train"], sides["test"]
-
-
-def same_answers(stores: Sequence[PairStore]) -> None:
-    """Refuse stores that do not hold the same answers in the same order.
-
-    Raises:
-        InputError: naming the first pair that differs.
-    """
-    for number, pairs in enumerate(zip(*(store.pairs() for store in stores), strict=True)):
-        if any(one != pairs[0] for one in pairs):
-            raise InputError(
-                f"pair {number} differs", where=stores[-1].folder, expected="the same answers"
-            )
-
-
-def measured(folders: Sequence[Path], pair: ModelPair, scenes: Path, how: Course) -> dict[str, Any]:
+def measured(
+    exact: Sequence[str], rounded: Sequence[str], folder: Path, gamma: int
+) -> dict[str, Any]:
     """The whole measurement.
 
     Raises:
-        InputError: a store that cannot be read, or stores of different answers.
+        InputError: as `compared`, or not as many checkpoints on both sides.
     """
-    stores = [PairStore.open(folder) for folder in folders]
-    same_answers(stores)
-    head = lm_head_of(pair.target.place("target")).to(torch.float32)
-    train, test = halves(stores[0], scenes)
+    if len(exact) != len(rounded):
+        raise InputError(
+            f"{len(exact)} and {len(rounded)} checkpoints",
+            where="--exact and --rounded",
+            expected="as many on both sides, in the same order",
+        )
+    pairs = list(PairStore.open(folder).pairs())
+    drives = sorted({str(pair.drive) for pair in pairs})
     return {
         "benchmark": "store_precision",
-        "pair": pair.name,
-        "stores": [
-            {
-                "kinds": {kind.name: kind.dtype for kind in store.manifest.schema.kinds},
-                "bytes": sum(shard.bytes for shard in store.manifest.shards),
-            }
-            for store in stores
-        ],
-        "pairs": {"train": len(train), "test": len(test)},
-        "drives": {
-            side: len({stores[0].pair(row).drive for row in rows})
-            for side, rows in (("train", train), ("test", test))
-        },
-        "course": vars(how),
-        "regimes": compared(stores, head, train, test, how),
-        "warnings": few_blocks(sorted({str(stores[0].pair(row).drive) for row in test})),
+        "rows": [compared(*both, pairs, gamma) for both in zip(exact, rounded, strict=True)],
+        "pairs": len(pairs),
+        "drives": len(drives),
+        "gamma": gamma,
+        "warnings": few_blocks(drives),
         "packages": package_versions(),
         "machine": machine(),
         "date": date.today().isoformat(),
@@ -205,37 +118,32 @@ def measured(folders: Sequence[Path], pair: ModelPair, scenes: Path, how: Course
 
 def lines(result: dict[str, Any]) -> list[str]:
     """What is printed."""
-    shown = []
-    what = {"window": "right tokens from the first on", "following": "share of tokens right"}
-    for regime, found in result["regimes"].items():
-        for store, value in zip(result["stores"], found["values"], strict=True):
-            dtype = store["kinds"][found["reads"]]
-            shown.append(f"{regime:<10}{dtype:<6}{what[regime]} {_shown(value)}")
-        shown.append(f"{regime:<10}last less first {_shown(found['difference'])}")
+    shown = [f"{result['pairs']:,} pairs of {result['drives']} drives, chains of {result['gamma']}"]
+    for row in result["rows"]:
+        for metric in METRICS:
+            said = ", ".join(f"{side} {_shown(value)}" for side, value in row[metric].items())
+            shown.append(f"{row['drafter']} ({row['checkpoints'][0]}) {metric}: {said}")
     return [*shown, *(f"warning: {text}" for text in result["warnings"])]
 
 
 def _shown(value: dict[str, float | None]) -> str:
     low, high = value["low"], value["high"]
-    between = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
-    return f"{value['value']:.4f}{between}"
+    between = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+    return f"{value['value']:.3f}{between}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--stores", type=Path, nargs="+", required=True)
-    parser.add_argument("--pair", default="embedded", help="a shipped pair, or a pair's file")
-    parser.add_argument("--scenes", type=Path, required=True, help="their dataset, for its split")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--exact", nargs="+", required=True, metavar="RUN", help="bf16's")
+    parser.add_argument("--rounded", nargs="+", required=True, metavar="RUN", help="int8's")
+    parser.add_argument("--pairs", type=Path, required=True, help="a store of test drives")
+    parser.add_argument("--gamma", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        if arguments.epochs < 1:
-            raise InputError(f"{arguments.epochs}", where="--epochs", expected="1 or more")
+        refuse_below_one(arguments, ["gamma"])
         out = None if arguments.json is None else output_path(arguments.json)
-        pair = ModelPair.find(arguments.pair)
-        how = Course(arguments.epochs)
-        result = measured(arguments.stores, pair, arguments.scenes, how)
+        result = measured(arguments.exact, arguments.rounded, arguments.pairs, arguments.gamma)
         if out is not None:
             write_json(out, result)
     except InputError as error:

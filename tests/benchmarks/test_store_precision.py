@@ -1,82 +1,78 @@
-"""What int8 costs an adapter: what is known to be right comes out as right, of both stores."""
+"""What int8 costs a drafter: the same trainings come out the same, others are refused."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import torch
 
 from crossdraft.base.errors import InputError
-from crossdraft.pairs.store import PairStore
-from crossdraft.pairs.store.manifest import Schema, StoredKind
-from crossdraft.pairs.store.packing import pack
-from crossdraft.pairs.store.rows import Row
+from crossdraft.training.loop import fit
 from tests.benchmarks import benchmark
-from tests.pairs.store.stores import KNOWN, make_row, write_store
+from tests.tiny import tiny
+from tests.training.test_loop import settings
+from tests.training.test_states import PAIRS, stored
 
 precision = benchmark("store_precision")
-IDS, WIDTH = 40, 16
+TRAIN, TEST = PAIRS[:24], PAIRS[32:]
 
 
-def head() -> Any:
-    """Its rows are far apart, so that no rounding of states changes a token."""
-    weight = torch.linalg.qr(torch.randn(IDS, WIDTH, generator=torch.Generator().manual_seed(0)))[0]
-    facts = SimpleNamespace(hidden=WIDTH)
-    return SimpleNamespace(logits=lambda states: states @ weight.T, facts=facts)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store, and three trainings: of one level short and long, and of another one."""
+    folder = tmp_path_factory.mktemp("precision")
+    stored(folder / "store")
+    for name, drafter, epochs in (
+        ("short", "bottleneck", 1), ("long", "bottleneck", 6), ("other", "attention", 1),
+    ):  # fmt: skip
+        fit(
+            tiny(drafter),
+            TRAIN,
+            TRAIN[:4],
+            settings(num_epochs=epochs, learning_rate=3e-2, batch_size=4),
+            folder=folder / name,
+        )
+    return folder
 
 
-def row(number: int, dtype: str, schema: Schema, right: int) -> Row:
-    """Ten tokens, of which the drafter's states emit the first `right`, and no other."""
-    base = make_row(number, schema, (10, 10))
-    states = torch.randn(10, WIDTH, generator=torch.Generator().manual_seed(number))
-    tokens = head().logits(states).argmax(-1)
-    tokens[right:] = (tokens[right:] + 1) % IDS
-    pair = replace(base.pair, target_tokens=tuple(tokens.tolist()))
-    packed = pack(states, dtype)
-    return replace(base, pair=pair, states=dict.fromkeys(("own", "forced"), packed))
+def run_of(place: Path, name: str) -> str:
+    return str(place / name / "best_model.safetensors")
 
 
-def store(folder: Path, dtype: str, right: int) -> PairStore:
-    kinds = tuple(StoredKind(name, WIDTH, dtype) for name in ("forced", "own"))
-    schema = Schema(kinds, 0, KNOWN)
-    return write_store(folder, [row(n, dtype, schema, right) for n in range(12)], schema)
+def test_the_same_training_differs_in_nothing_and_a_longer_one_in_tau(place: Path) -> None:
+    short, long = run_of(place, "short"), run_of(place, "long")
+    same = precision.compared(short, short, TEST, 3)
+    assert same["tau"]["difference"]["value"] == 0.0
+    assert same["tau"]["difference"]["low"] == same["tau"]["difference"]["high"] == 0.0
+    other = precision.compared(short, long, TEST, 3)
+    assert other["tau"]["exact"] == same["tau"]["exact"]
+    gained = other["tau"]["rounded"]["value"] - other["tau"]["exact"]["value"]
+    assert other["tau"]["difference"]["value"] == pytest.approx(gained)
+    assert gained > 0.05
 
 
-def test_what_the_states_tell_comes_out(tmp_path: Path) -> None:
-    stores = [store(tmp_path / dtype, dtype, 4) for dtype in ("fp32", "int8")]
-    precision.same_answers(stores)
-    # No step: the adapter begins as the identity.
-    found = precision.compared(stores, head(), range(0), range(12), precision.Course(1))
-    assert [one["value"] for one in found["window"]["values"]] == [4.0, 4.0]
-    assert [one["value"] for one in found["following"]["values"]] == [0.4, 0.4]
-    assert found["following"]["difference"]["value"] == 0.0
+def test_what_cannot_be_compared_is_refused(place: Path) -> None:
+    short = run_of(place, "short")
+    with pytest.raises(InputError, match="two trainings of one drafter"):
+        precision.compared(short, run_of(place, "other"), TEST, 3)
+    with pytest.raises(InputError, match="has seen the tested drive"):
+        precision.compared(short, short, TRAIN, 3)
+    with pytest.raises(InputError, match="2 and 1 checkpoints"):
+        precision.measured([short, short], [short], place / "store", 3)
 
 
-def test_an_adapter_learns(tmp_path: Path) -> None:
-    """Tokens whose states emit others are learned by heart."""
-    one = store(tmp_path / "store", "fp32", 4)
-    how = precision.Course(60, batch=12, rate=0.05)
-    adapter = precision.trained(one, "forced", range(12), head(), how)
-    right, of = precision.judged(one, "forced", range(12), head(), adapter)
-    assert right.sum() / of.sum() > 0.6
-
-
-def test_other_answers_are_refused(tmp_path: Path) -> None:
-    stores = [store(tmp_path / str(right), "fp32", right) for right in (4, 5)]
-    with pytest.raises(InputError, match="pair 0 differs"):
-        precision.same_answers(stores)
-
-
-def test_lines_and_a_wrong_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    value = {"value": 0.5, "low": 0.25, "high": None}
-    regimes = {"window": {"reads": "own", "values": [value], "difference": value}}
-    result = {"regimes": regimes, "stores": [{"kinds": {"own": "bf16"}}], "warnings": []}
-    assert precision.lines(json.loads(json.dumps(result)))[0].endswith("first on 0.5000")
-    call = ["--stores", str(tmp_path), "--scenes", str(tmp_path)]
-    assert precision.main(call) == 2
-    assert "store.json" in capsys.readouterr().err
+def test_a_call(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = run_of(place, "short")
+    call = ["--exact", short, "--rounded", short, "--pairs", str(place / "store")]
+    # The store holds the drives that were trained on.
+    assert precision.main([*call, "--json", str(tmp_path / "out.json")]) == 2
+    assert "has seen the tested drive" in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
+    result = {
+        "rows": [precision.compared(short, short, TEST, 3)], "pairs": 8, "drives": 1, "gamma": 3,
+        "warnings": ["few"],
+    }  # fmt: skip
+    said = precision.lines(json.loads(json.dumps(result)))
+    assert said[0].startswith("8 pairs of 1 drives") and said[-1] == "warning: few"
+    assert "difference 0.000" in said[1]

@@ -75,6 +75,30 @@ def test_a_fixed_part_is_told_from_the_levels() -> None:
     assert same.level_ms == pytest.approx(2.5), "of a single depth nothing can be told apart"
 
 
+@pytest.mark.parametrize(
+    ("deep_ms", "shallow_ms", "part"), [(8.0, 12.0, 0.25), (16.0, 2.0, 1.0), (12.0, 7.0, 0.79)]
+)
+def test_a_level_takes_between_a_quarter_of_a_drafts_time_and_all_of_it(
+    deep_ms: float, shallow_ms: float, part: float
+) -> None:
+    """Deep ones quicker than shallow ones, much slower, and as a straight line has it."""
+    depth = Depth()
+    depth.saw(4, 4, 1, deep_ms)
+    depth.saw(2, 2, 1, shallow_ms)
+    assert depth.level_ms == pytest.approx(part * (deep_ms + shallow_ms) / 6, rel=1e-2)
+
+
+def test_a_pass_without_a_proposal_says_nothing() -> None:
+    depth = Depth()
+    depth.saw(0, 0, 0, 5.0)
+    assert (depth.worth(16, STEP_MS), depth.level_ms) == (Depth.FIRST, 0.0)
+    seen = Depth()
+    for each in (depth, seen):
+        each.saw(3, 3, 2, 6.0)
+    depth.saw(0, 0, 0, 5.0)
+    assert (depth.alpha, depth.level_ms) == (seen.alpha, seen.level_ms)
+
+
 def test_what_was_not_verified_is_no_refusal() -> None:
     """Three of three right, and the drafter made more: nobody knows about the fourth."""
     depth = Depth()
