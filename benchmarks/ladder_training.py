@@ -2,9 +2,10 @@
 
 The plain loop: states as float32 in chunk files, each padded to its longest answer, or all in one
 file and in memory; batches of 64 inside a chunk, loss `seed` over all padded positions, AdamW,
-clipping. Ours: `fit` on a pair store, which reads, pads and shuffles over all pairs anew in each
-epoch. Same network, same pairs; epochs take turns, so that a busy machine slows all. What counts is
-the time of an epoch's steps for each valid position; no loop is charged for validation.
+clipping, a cosine rate by epoch. Ours: `fit` on a pair store, which reads, pads and shuffles over
+all pairs anew in each epoch. Same network, same pairs; epochs take turns, so that a busy machine
+slows all. What counts is the time of an epoch's steps for each valid position; no loop is charged
+for validation.
 
     crossdraft extract --pair embedded --scenes DIR --split train --out store
     python benchmarks/ladder_training.py --store store [--pairs 2000] [--epochs 6] [--json OUT]
@@ -78,6 +79,7 @@ def plain_loop(
 
     def train(told: Callable[[Record], None]) -> None:
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, count, 1e-6)
         network.train()
         for _ in range(count):
             started_ms, valid, total = now_ms(), 0, 0.0
@@ -89,6 +91,7 @@ def plain_loop(
                     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                     optimizer.step()
                     valid, total = valid + positions, total + float(loss.detach()) * positions
+            schedule.step()
             told({"train_ms": now_ms() - started_ms, "valid": valid, "train_loss": total / valid})
 
     return train

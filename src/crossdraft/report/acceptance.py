@@ -140,7 +140,8 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         *markdown_table(head, rows),
         "",
         f"Brackets are 95 % intervals, bootstrapped over {data['bootstrap_blocks']} blocks. "
-        "`none` is plain decoding; names with `@shuffled` read another clip's drafter answer. "
+        "`none` is plain decoding; names with `@shuffled` read "
+        f"{_shuffled_reads(result)}. "
         "Offline acceptance bounds a speed-up, it is not one: verification and drafting cost time.",
         "",
         *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in FIGURES),
@@ -190,7 +191,14 @@ def _differences(result: Mapping[str, Any]) -> list[str]:
         *markdown_table(head, rows),
         "",
         "Both sides are drawn together in the bootstrap: an interval without 0 is a difference. "
-        "`@shuffled` reads another clip's drafter answer, `@blind` is the same network trained and "
+        f"`@shuffled` reads {_shuffled_reads(result)}, `@blind` is the same network trained and "
         "run without any.",
         "",
     ]
+
+
+def _shuffled_reads(result: Mapping[str, Any]) -> str:
+    """What shuffled twins were shown."""
+    if result["config"].get("shuffled_pairs"):
+        return "what the event model says and thinks at another drive's events"
+    return "another clip's drafter answer"

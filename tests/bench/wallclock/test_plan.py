@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -202,3 +203,16 @@ def test_a_checkpoint_of_a_test_drive_is_refused(config: WallclockConfig, tmp_pa
                 plan(config, configs=wanted)
         else:
             assert plan(config, configs=wanted).configurations[1].drafter == wanted
+
+
+def test_an_event_model_that_was_tuned_on_a_test_drive_is_refused(config: WallclockConfig) -> None:
+    tuned = config.pair.drafter.place("drafter") / "tuned.json"
+    seen = {"clips": [], "drives": ["a", "t1"]}
+    tuned.write_text(json.dumps({"format": "crossdraft.tuned/1", "trained_on": seen}))
+    try:
+        for asking in ("drafter-text", "drafter-only"):
+            with pytest.raises(InputError, match="was tuned on the test drive t1"):
+                plan(config, configs=asking)
+        assert plan(config, configs="suffix").configurations, "nobody asks it"
+    finally:
+        tuned.unlink()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from crossdraft.base.errors import InputError
 from crossdraft.base.tree import Verification
 from crossdraft.decoding.replay import RecordedRows, begin_recorded
 from crossdraft.drafters.base import FORCED_STATES, Budget
@@ -148,3 +149,16 @@ def test_what_has_not_arrived_is_not_proposed_from(name: str) -> None:
     else:
         assert (len(trees[0]), len(trees[1])) == (0, 2)
         assert trees[2][:2] == trees[1], "causal: more words change nothing before them"
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [({"hidden": 24}, "target's states are 24 wide"), ({"draft_hidden": 10}, "10 wide")],
+)
+def test_states_of_other_models_are_refused(others: dict[str, int], said: str) -> None:
+    drafter = level("attention")
+    other = made_pairs(2, **others)[0]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=said) as caught:
+        begin_recorded(drafter, other)
+        drafter.propose((), Budget.chain(GAMMA))
+    assert f"{HIDDEN}, as it was trained on" in str(caught.value)

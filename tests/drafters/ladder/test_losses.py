@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import log
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from crossdraft.drafters.ladder.losses import counted, divergence
 from crossdraft.drafters.ladder.unrolling import unrolled
 from crossdraft.drafters.registry import LADDER
 from crossdraft.drafters.trainable import TokenBatch
-from tests.drafters.ladder.made import VOCAB, made_head, made_pairs
+from tests.drafters.ladder.made import VOCAB, Made, made_head, made_pairs
 from tests.drafters.ladder.test_drafting import batch_of, level
 
 PAIRS = made_pairs(6)
@@ -25,6 +26,10 @@ PAIRS = made_pairs(6)
 def rows_of(states: Tensor, lengths: Tensor, first: int = 0) -> Tensor:
     """[count, hidden] of each answer, from its row `first` on, one behind the other."""
     return torch.cat([row[first:n] for row, n in zip(states, lengths.tolist(), strict=True)])
+
+
+def cosine_of(mine: Tensor, wanted: Tensor) -> float:
+    return float(functional.cosine_similarity(mine, wanted, dim=-1).mean())
 
 
 @pytest.mark.parametrize(
@@ -45,10 +50,12 @@ def test_loss_seed_is_its_formula(name: str) -> None:
     count = len(mine)
     if drafter.shift:
         ends = torch.minimum(here + 1, batch.target_lengths)
-        shifted = functional.mse_loss(rows_of(said, ends - 1), rows_of(aim, ends, 1))
-        value, count = 0.5 * value + 0.5 * shifted, int((ends - 1).sum())
+        mine, wanted = rows_of(said, ends - 1), rows_of(aim, ends, 1)
+        value = 0.5 * value + 0.5 * functional.mse_loss(mine, wanted)
+        count = int((ends - 1).sum())
     assert float(loss.value) == pytest.approx(float(value), rel=1e-5)
     assert loss.tokens == count
+    assert loss.cosine == pytest.approx(cosine_of(mine, wanted), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", LADDER)
@@ -59,13 +66,25 @@ def test_loss_token_is_cross_entropy_of_the_tokens_that_outputs_stand_for(name: 
     with torch.no_grad():
         loss, said = drafter.loss(batch), drafter.predicted(batch, "forced")
         logits = said.logits(made_head())
-    shift, lengths = drafter.shift, batch.target_lengths
+    shift, lengths, aim = drafter.shift, batch.target_lengths, batch.states["target"]
     labels = rows_of(batch.target, lengths, shift)
     entropy = functional.cross_entropy(rows_of(logits, lengths - shift), labels)
     assert float(loss.value) == pytest.approx(float(entropy), rel=1e-5)
     assert loss.tokens == len(labels)
     best = rows_of(logits, lengths - shift).argmax(-1)
     assert loss.top1 == int((best == labels).sum())
+    mine, wanted = rows_of(said.states, lengths - shift), rows_of(aim, lengths, shift)
+    assert loss.cosine == pytest.approx(cosine_of(mine, wanted), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in LADDER if name != "target-eagle"])
+def test_own_states_count_as_far_as_the_event_model_spoke(name: str) -> None:
+    drafter = level(name, PAIRS, alignment="own")
+    with torch.no_grad():
+        loss = drafter.loss(batch_of(drafter, PAIRS))
+    shift = drafter.shift
+    counts = [min(len(p.draft_tokens), len(p.target_tokens) - shift) for p in PAIRS]
+    assert loss.tokens == sum(counts) < sum(len(p.target_tokens) - shift for p in PAIRS)
 
 
 @pytest.mark.parametrize("loss", ["token", "seed"])
@@ -148,6 +167,24 @@ def test_divergence_is_nothing_where_both_agree_and_something_elsewhere() -> Non
     assert float(divergence(same.roll(1, -1), batch.top, rows)) > 0.1
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+def test_divergence_is_that_of_the_stored_ids_and_of_one_that_stands_for_all_others(
+    shift: int,
+) -> None:
+    batch = TokenBatch.of(PAIRS, 64, needs=frozenset({"target_logits", "target_states"}))
+    assert batch.top is not None
+    states, generator = batch.states["target"], torch.Generator().manual_seed(3)
+    rows = counted(batch, states.shape[1], batch.target_lengths, shift)
+    theirs = made_head().logits(rows.of(states)).softmax(-1).double()
+    logits = torch.randn(theirs.shape, generator=generator)
+    ours, values = logits.softmax(-1).double(), []
+    for p, q, ids in zip(theirs, ours, rows.of(batch.top.ids).tolist(), strict=True):
+        one, other = ([*each[ids].tolist(), 1 - float(each[ids].sum())] for each in (p, q))
+        values.append(sum(a * (log(a) - log(b)) for a, b in zip(one, other, strict=True)))
+    wanted = sum(values) / len(values)
+    assert float(divergence(logits, batch.top, rows)) == pytest.approx(wanted, rel=1e-3)
+
+
 def later_changed(batch: TokenBatch, place: int) -> TokenBatch:
     """The batch with other target tokens from `place` on; states that have read them change."""
     generator = torch.Generator().manual_seed(5)
@@ -193,3 +230,16 @@ def test_an_empty_side_costs_nothing() -> None:
         loss = drafter.loss(batch_of(drafter, short))
         assert (float(loss.value.detach()), loss.tokens) == (0.0, 0)
         loss.value.backward()  # type: ignore[no-untyped-call]
+
+
+def test_an_event_model_that_said_nothing_spoils_no_batch() -> None:
+    """Where all see all, rows of an empty answer see nobody but themselves."""
+    silent = replace(PAIRS[0], draft_tokens=(), thoughts=None)
+    silent = replace(silent, thoughts=Made(silent))
+    drafter = level("attention", loss="seed")
+    batch = batch_of(drafter, [silent, *PAIRS[1:]])
+    said = drafter.predicted(batch, "own").states
+    assert said.isfinite().all()
+    drafter.loss(batch).value.backward()  # type: ignore[no-untyped-call]
+    assert all(weight.grad.isfinite().all() for weight in drafter.network.parameters()
+               if weight.grad is not None)  # fmt: skip

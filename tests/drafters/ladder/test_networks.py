@@ -72,6 +72,23 @@ def test_before_training_l1_to_l3_are_a_norm_and_the_others_nearly_nothing() -> 
         assert torch.equal(made(inputs).states, states)
 
 
+@pytest.mark.parametrize(("bias", "reads"), [(50.0, "event"), (-50.0, "target")])
+def test_an_open_gate_lets_the_event_model_through(bias: float, reads: str) -> None:
+    """Beside the mixed states the target's own go on, and both where they are projected."""
+    made: Any = network("fused-eagle", Widths(16, 16, 0, 0), **tiny_options("fused-eagle"))
+    one, other, same = torch.randn(3, 1, 4, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        made.fusion_proj.weight.zero_()
+        made.gate[0].bias.fill_(bias)
+        made.gate[0].weight.zero_()
+        for changed in ("event", "target"):
+            moved = []
+            for states in (one, other):
+                inputs = Inputs(**{"event": same, "target": same, changed: states})
+                moved.append(made(inputs).states - (1 - made.alpha) * inputs.target)
+            assert torch.allclose(moved[0], moved[1], atol=1e-5) == (changed != reads)
+
+
 def test_two_layers_of_eagle_fusion_run() -> None:
     made = network("eagle-fusion", Widths(16, 10, 50, 50), hidden_dim=8, num_attention_heads=2)
     said = made(Inputs(torch.randn(3, 7, 10), tokens=torch.randint(0, 50, (3, 7))))

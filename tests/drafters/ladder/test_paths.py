@@ -1,10 +1,12 @@
-"""Which paths a tree goes down, what the follower is asked for, and nothing left to the next."""
+"""Which paths a tree goes down, how far, and what the follower is asked for on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,16 +16,14 @@ from torch import Tensor
 
 from crossdraft.base.tree import ROOT, DraftTree, Verification
 from crossdraft.decoding.arrival import RecordedStream
-from crossdraft.decoding.replay import RecordedRows, begin_recorded
-from crossdraft.drafters.base import Budget, Context, Drafter, Rows
-from crossdraft.drafters.ensemble import EnsembleDrafter
+from crossdraft.decoding.replay import RecordedRows
+from crossdraft.drafters.base import Budget, Context
+from crossdraft.drafters.checkpoint import load_drafter, save_drafter
 from crossdraft.drafters.ladder.drafting import LadderDrafter
-from crossdraft.drafters.registry import LADDER, create
-from crossdraft.drafters.two_phase import TwoPhaseDrafter
-from crossdraft.pairs.record import Pair
-from crossdraft.pairs.thoughts import thoughts_of
+from crossdraft.drafters.registry import LADDER
+from crossdraft.drafters.trainable import NO_PROPOSAL
 from tests.drafters.ladder.made import VOCAB, Made, made_head, made_pairs
-from tests.drafters.ladder.test_drafting import begin_at, level
+from tests.drafters.ladder.test_drafting import batch_of, begin_at, level
 from tests.drafters.ladder.test_kept import noise
 
 BRANCH, DEPTH = 3, 3
@@ -132,103 +132,75 @@ def test_drafts_go_up_to_the_last_row_that_the_network_knows(
     assert len(tree) == room
 
 
-#: Position, proposal (tokens, parents) and its log probabilities.
-Heard = tuple[int, list[int], list[int], list[float]]
-BUDGETS = (Budget.chain(3), Budget(7, 3, 3))
+@pytest.mark.parametrize("name", ["target-eagle", "fused-eagle"])
+def test_without_the_targets_states_of_the_whole_prefix_there_is_no_proposal(name: str) -> None:
+    drafter = begin(DRAFTERS[name], (5, 9), Asked())
+    for prefix, depth in (((5, 9), 2), ((5, 9, 4), 0), ((5,), 2), ((5, 9, 4, 7), 0)):
+        assert len(drafter.propose(prefix, Budget.chain(2))) == depth
 
 
-def heard(position: int, tree: DraftTree) -> Heard:
-    logq = [round(value, 4) for value in tree.logq.tolist()]
-    return position, tree.tokens.tolist(), tree.parents.tolist(), logq
-
-
-def lived(drafter: Drafter, pair: Pair, budget: Budget) -> list[Heard]:
-    """What a drafter proposes in the course of an answer."""
-    begin_recorded(drafter, pair)
-    answer, rows = pair.target_tokens, RecordedRows(thoughts_of(pair).states("target"))
-    position, trees = 0, []
-    while position < len(answer):
-        tree = drafter.propose(answer[:position], budget)
-        trees.append(heard(position, tree))
-        path = tree.follow(answer[position:])
-        end = position + len(path) + 1
-        token = answer[end - 1] if end <= len(answer) else None
-        drafter.observe(Verification(path, token), rows.between(position, end))
-        position = end
-    return trees
-
-
-def two_questions() -> tuple[Pair, Pair]:
-    """Of the same words: only the states behind them tell one answer from the other."""
-    one = next(pair for pair in made_pairs(9) if len(pair.target_tokens) > 5)
-    one = replace(one, draft_tokens=one.target_tokens)
-    thoughts = [
-        Made(replace(one, question=question), noise=0.8) for question in ("Who?", "And where?")
-    ]
-    first, then = (replace(each.pair, thoughts=each) for each in thoughts)
-    return first, then
-
-
-@pytest.mark.parametrize("budget", BUDGETS, ids=["chain", "tree"])
 @pytest.mark.parametrize("name", LADDER)
-def test_an_answer_leaves_nothing_to_the_next(name: str, budget: Budget) -> None:
-    first, then = two_questions()
-    session = DRAFTERS[name]
-    fresh = [lived(copy(session), pair, budget) for pair in (first, then)]
-    assert fresh[0] != fresh[1], "the second answer is another one"
-    assert any(tokens for _, tokens, _, _ in fresh[1])
-    assert [lived(session, pair, budget) for pair in (first, then, first)] == [*fresh, fresh[0]]
+def test_chains_before_the_first_word_end_with_what_the_event_model_said(name: str) -> None:
+    pairs = [replace(pair, draft_tokens=pair.draft_tokens[:2]) for pair in made_pairs(6)]
+    pairs = [replace(pair, thoughts=Made(pair)) for pair in pairs]
+    drafter = level(name, pairs)
+    chains = drafter.rollouts(batch_of(drafter, pairs), 4)
+    proposed = (chains[:, 0] != NO_PROPOSAL).int().tolist()
+    said = [0 if drafter.shift else len(pair.draft_tokens) for pair in pairs]
+    assert proposed == [[1] * count + [0] * (4 - count) for count in said]
 
 
-class Overheard(Drafter):
-    """Another drafter, and what it proposes."""
-
-    def __init__(self, inner: Drafter) -> None:
-        self.inner, self.name, self.needs = inner, inner.name, inner.needs
-        self.said: list[Heard] = []
-
-    def begin(self, context: Context) -> None:
-        self.said = []
-        self.inner.begin(context)
-
-    def propose(self, prefix: Sequence[int], budget: Budget) -> DraftTree:
-        tree = self.inner.propose(prefix, budget)
-        self.said.append(heard(len(prefix), tree))
-        return tree
-
-    def observe(self, verification: Verification, rows: Rows | None = None) -> None:
-        self.inner.observe(verification, rows)
+@pytest.mark.parametrize("name", ["target-eagle", "fused-eagle"])
+def test_behind_a_prefix_predictions_stand_in_though_the_targets_states_are_there(
+    name: str,
+) -> None:
+    trees = []
+    for told in ((5,), (5, 9, 4)):
+        drafter = begin(DRAFTERS[name], told, Asked())
+        trees.append(drafter.propose((5,), Budget.chain(3)).tokens.tolist())
+    assert trees[0] == trees[1] and len(trees[0]) == 3
 
 
-def fresh_at(drafter: Drafter, pair: Pair, position: int, budget: Budget) -> Heard:
-    """What it proposes there if it has proposed nothing before."""
-    begin_at(drafter, pair, position)
-    return heard(position, drafter.propose(pair.target_tokens[:position], budget))
+@pytest.mark.parametrize("longest", [6, 64])
+@pytest.mark.parametrize("followed", [True, False])
+@pytest.mark.parametrize("name", [name for name in LADDER if name != "eagle-fusion"])
+def test_rollouts_are_what_is_proposed_behind_wrong_drafts_too(
+    name: str, followed: bool, longest: int
+) -> None:
+    """Recorded states go on as if each draft had been right; only EAGLE fusion reads drafts."""
+    known = ("own", "forced", "target") if followed else ("own", "target")
+    pairs = made_pairs(4, known=known)
+    options: dict[str, Any] = {"max_seq_len": longest} if DRAFTERS[name].shift else {}
+    if not followed and name != "target-eagle":
+        options["alignment"] = "own"
+    drafter = level(name, pairs, **options)
+    drafter.network.double()
+    chains = drafter.rollouts(batch_of(drafter, pairs), 4).tolist()
+    for pair, starts in zip(pairs, chains, strict=True):
+        for position, chain in enumerate(starts[: len(pair.target_tokens)]):
+            begin_at(drafter, pair, position)
+            said = drafter.propose(pair.target_tokens[:position], Budget.chain(4)).tokens.tolist()
+            assert said + [NO_PROPOSAL] * (4 - len(said)) == chain, position
 
 
-@pytest.mark.parametrize("budget", BUDGETS, ids=["chain", "tree"])
-@pytest.mark.parametrize("name", ["bottleneck", "fused-eagle"])
-def test_in_an_ensemble_each_part_proposes_what_it_would_alone(name: str, budget: Budget) -> None:
-    pairs = two_questions()
-    suffix = create("suffix")
-    suffix.fit(made_pairs(6, seed=4))
-    parts = [Overheard(copy(DRAFTERS[name])), Overheard(suffix)]
-    ensemble = EnsembleDrafter(parts)
-    for pair in pairs:
-        trees = lived(ensemble, pair, budget)
-        assert trees[-1][0] > 0 and any(tokens for _, tokens, _, _ in trees)
-        for part, alone in zip(parts, (copy(DRAFTERS[name]), suffix), strict=True):
-            assert [place for place, *_ in part.said] == [place for place, *_ in trees]
-            assert part.said == [fresh_at(alone, pair, place, budget) for place, *_ in trees]
+@pytest.mark.parametrize("name", ["target-eagle", "fused-eagle"])
+def test_steps_ahead_are_learnt_in_training_and_under_loss_token_alone(name: str) -> None:
+    pairs = made_pairs(4)
+    for loss, training in (("seed", True), ("token", False), ("token", True)):
+        values = []
+        for steps in (1, 2):
+            drafter = level(name, pairs, loss=loss, rollout_steps=steps, dropout=0.0)
+            drafter.network.train(training)
+            values.append(float(drafter.loss(batch_of(drafter, pairs)).value.detach()))
+        assert (values[0] == values[1]) == ((loss, training) != ("token", True))
 
 
-@pytest.mark.parametrize("budget", BUDGETS, ids=["chain", "tree"])
-def test_two_phases_propose_what_the_one_and_then_the_other_would(budget: Budget) -> None:
-    prefill, decode = DRAFTERS["attention"], DRAFTERS["fused-eagle"]
-    both = TwoPhaseDrafter(copy(prefill), copy(decode))
-    for pair in two_questions():
-        trees = lived(both, pair, budget)
-        assert len(trees) > 1 and trees[0][1] and trees[1][1]
-        assert trees == [
-            fresh_at(copy(decode if place else prefill), pair, place, budget) for place, *_ in trees
-        ]
+def test_one_that_was_trained_without_following_is_loaded_so(tmp_path: Path) -> None:
+    for name, known in (("bottleneck", ("own", "target")), ("eagle", ("own", "forced", "target"))):
+        drafter = level(name, made_pairs(3, known=known), alignment="own")
+        (tmp_path / name).mkdir()
+        save_drafter(drafter, tmp_path / name / "best_model.safetensors")
+        again = load_drafter(tmp_path / name).drafter
+        assert isinstance(again, LadderDrafter)
+        assert again.follows == drafter.follows == ("forced" in known)
+        assert again.needs == drafter.needs

@@ -25,6 +25,7 @@ from crossdraft.scenes.dataset import SceneDataset
 from crossdraft.scenes.questions import DEFAULT_QUESTIONS
 from crossdraft.scenes.scene import Scene
 from crossdraft.vlm.pair import ModelPair
+from crossdraft.vlm.tuned import tuned_on
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def planned(config: WallclockConfig) -> Plan:
         )
     for one in wanted:
         _refuse_seen(one, tested)
+    if any(one.kind == "drafter-only" or reads_words(one) for one in wanted):
+        _refuse_tuned(config.pair, tested)
     validation: tuple[Place, ...] = ()
     if config.validation:
         others = dataset.where(lambda scene: scene.split != "test" and scene.drive not in tested)
@@ -165,6 +168,17 @@ def _refuse_seen(one: Configuration, tested: Collection[str]) -> None:
             f"{one.drafter} was trained on the test drive {shared[0]}",
             where="--configs",
             expected="checkpoints of drives that are not tested",
+        )
+
+
+def _refuse_tuned(pair: ModelPair, tested: Collection[str]) -> None:
+    """An event model that was tuned on what is tested."""
+    shared = sorted(set(tuned_on(pair.drafter.place("drafter")).drives) & set(tested))
+    if shared:
+        raise InputError(
+            f"the event model was tuned on the test drive {shared[0]}",
+            where=pair.drafter.model,
+            expected="a test of drives that the tuning has not seen",
         )
 
 
