@@ -54,3 +54,29 @@ def test_missing_values_are_shown_as_such(result: dict[str, Any], tmp_path: Path
     write_report(result, tmp_path)
     _, rows = results_table(result)
     assert rows[0][1:3] == ["1.50", "–"]
+
+
+def _height(picture: Path) -> int:
+    """Of a PNG, in pixels."""
+    return int.from_bytes(picture.read_bytes()[20:24])
+
+
+def test_many_drafters_have_room(result: dict[str, Any], tmp_path: Path) -> None:
+    """More panels and longer pictures, where lines and names would lie on each other."""
+    write_report(result, tmp_path)
+    few = [_height(tmp_path / name) for name in FIGURES]
+    one = result["drafters"]["suffix"]
+    result["drafters"] |= {f"level-{n}": one for n in range(12)}
+    result["drafters"] |= {f"level-{n}@shuffled": one for n in range(12)}
+    write_report(result, tmp_path)
+    many = [_height(tmp_path / name) for name in FIGURES]
+    assert many[0] == 2 * few[0], "15 drafters of at most 8 a panel; twins are in the table"
+    assert many[1] > 1.5 * few[1]
+
+
+def test_what_shuffled_twins_read_is_said(result: dict[str, Any], tmp_path: Path) -> None:
+    write_report(result, tmp_path)
+    assert "read another clip's drafter answer" in (tmp_path / "RESULTS.md").read_text()
+    result["config"]["shuffled_pairs"] = "elsewhere"
+    write_report(result, tmp_path)
+    assert "at another drive's events" in (tmp_path / "RESULTS.md").read_text()

@@ -4,9 +4,9 @@ states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossdraft.base.files import write_text
 from crossdraft.report import style
@@ -14,7 +14,13 @@ from crossdraft.report.markdown import cell, markdown_table, provenance_lines
 from crossdraft.report.state_metrics import states_section, write_state_report
 from crossdraft.report.two_phase import seed_cost_section, two_phase_section, write_two_phase
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 FIGURES = ("acceptance_by_position.png", "tokens_per_forward.png")
+#: Lines of one panel; so many colours there are.
+_LINES = len(style.COLOURS)
+_ROW_INCHES = 0.36
 
 
 def write_report(result: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -37,46 +43,66 @@ def write_report(result: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def draw_by_position(result: Mapping[str, Any], path: Path) -> None:
-    """Share of answers whose token at each position the drafter guesses, given a correct prefix."""
-    drafters = {name: d for name, d in result["drafters"].items() if name != "none"}
-    with style.figure(path) as (figure, axes):
-        for name, metrics in drafters.items():
-            curve = metrics["by_position"]
-            look = style.look(name, list(drafters))
-            seen = [p for p, e in enumerate(curve) if e["value"] is not None]
-            values = [100 * curve[p]["value"] for p in seen]
-            axes.plot(seen, values, label=name, linewidth=2, markersize=6, markevery=4, **look)
-            banded = [p for p in seen if curve[p]["low"] is not None]
-            axes.fill_between(
-                banded,
-                [100 * curve[p]["low"] for p in banded],
-                [100 * curve[p]["high"] for p in banded],
-                color=look["color"],
-                alpha=0.15,
-                linewidth=0,
+    """Share of answers whose token at each position the drafter guesses, given a correct prefix.
+
+    Where there are many drafters they stand in several panels, their twins in the table alone."""
+    names = [name for name in result["drafters"] if name != "none"]
+    if len(names) > _LINES:
+        names = [name for name in names if "@" not in name]
+    shares = [names[first : first + _LINES] for first in range(0, len(names), _LINES)] or [[]]
+    with style.panels(path, len(shares)) as (figure, all_axes):
+        for axes, share in zip(all_axes, shares, strict=True):
+            for place, name in enumerate(share):
+                alone = len(shares) == 1
+                look = style.look(name, names) if alone else style.line(place)
+                _draw_curve(axes, result["drafters"][name]["by_position"], name, look)
+            axes.set(
+                title="Next token guessed, given a correct prefix",
+                xlabel="position in the target's answer (tokens)",
+                ylabel="answers (%), 95 % band",
+                ylim=(0, 102),
             )
-        axes.set(
-            title="Next token guessed, given a correct prefix",
-            xlabel="position in the target's answer (tokens)",
-            ylabel="answers (%), 95 % band",
-            ylim=(0, 102),
-        )
-        axes.set_xlim(left=0)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+            axes.set_xlim(left=0)
+            if len(shares) > 1:
+                axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        if len(shares) == 1:
+            figure.legend(loc="outside lower center", ncols=2, frameon=False)
+
+
+def _draw_curve(
+    axes: Axes, curve: Sequence[Mapping[str, Any]], name: str, look: Mapping[str, Any]
+) -> None:
+    seen = [p for p, e in enumerate(curve) if e["value"] is not None]
+    values = [100 * curve[p]["value"] for p in seen]
+    axes.plot(seen, values, label=name, linewidth=2, markersize=6, markevery=4, **look)
+    banded = [p for p in seen if curve[p]["low"] is not None]
+    axes.fill_between(
+        banded,
+        [100 * curve[p]["low"] for p in banded],
+        [100 * curve[p]["high"] for p in banded],
+        color=look["color"],
+        alpha=0.15,
+        linewidth=0,
+    )
 
 
 def draw_tokens_per_forward(result: Mapping[str, Any], path: Path) -> None:
-    """tau of every drafter with its interval; plain decoding is the line at 1."""
+    """tau of every drafter with its interval; plain decoding is the line at 1. Twins are grey."""
     drafters = result["drafters"]
     ranked = sorted(
         (name for name in drafters if drafters[name]["tau"]["value"] is not None),
         key=lambda name: drafters[name]["tau"]["value"],
     )
-    with style.figure(path) as (_, axes):
+    with style.figure(path) as (figure, axes):
+        width, height = style.SIZE_INCHES
+        figure.set_size_inches(width, max(height, 2.0 + _ROW_INCHES * len(ranked)))
         for row, name in enumerate(ranked):
             value, low, high = (drafters[name]["tau"][key] for key in ("value", "low", "high"))
             reach = None if low is None else [[max(0.0, value - low)], [max(0.0, high - value)]]
+            many, twin = len(ranked) > _LINES, "@" in name
             colour = style.look(name, list(drafters))["color"]
+            if many:  # colours would come again
+                colour = "#BBBBBB" if twin else style.COLOURS[0]
             axes.barh(row, value, height=0.62, color=colour, xerr=reach, capsize=5)
             axes.annotate(
                 f"{value:.2f}",
@@ -94,6 +120,7 @@ def draw_tokens_per_forward(result: Mapping[str, Any], path: Path) -> None:
             yticks=range(len(ranked)),
             yticklabels=ranked,
             xlim=(0, longest * 1.12 + 0.2),
+            ylim=(-0.6, len(ranked) - 0.4),
         )
         axes.grid(axis="y", visible=False)
 

@@ -45,7 +45,11 @@ _FIXED = ("suffix", "position", "drafter-text", "drafter-text@shuffled", "none")
 def look(name: str, others: list[str]) -> dict[str, Any]:
     """Colour, marker and dash of a drafter; `others` are all names in the figure."""
     order = [*_FIXED, *(other for other in others if other not in _FIXED)]
-    place = order.index(name)
+    return line(order.index(name))
+
+
+def line(place: int) -> dict[str, Any]:
+    """Colour, marker and dash of the line of this number."""
     return {
         "color": COLOURS[place % len(COLOURS)],
         "marker": MARKERS[place % len(MARKERS)],
