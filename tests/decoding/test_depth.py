@@ -54,10 +54,18 @@ def test_a_lookup_goes_as_deep_as_it_may() -> None:
     assert lived(0.75, 0.1, 0.0).budget(1).depth == USUAL.depth
 
 
-def test_the_prefills_drafts_are_not_cut() -> None:
-    width = lived(0.75, 0.0, 4.0)
-    assert width.budget(1).depth < 4
-    assert width.budget(0) == USUAL
+def test_the_prefills_drafts_are_judged_by_themselves() -> None:
+    """Of a drafter that has much to say at once there, or that writes them one by one as well."""
+    for level_ms, shallow in ((0.0, False), (4.0, True)):
+        width = lived(0.75, 0.0, 4.0)
+        assert width.budget(1).depth < 4
+        assert width.budget(0) == USUAL, "nothing was seen of them"
+        width.saw(Took(True, 16, 4, 16 * level_ms, 100 * STEP_MS, 16, 16, 0))
+        assert (width.budget(0).depth < 4) == shallow
+        assert width.budget(1).depth < 4
+    first = Auto(flat)
+    first.saw(Took(True, 16, 4, 64.0, 100 * STEP_MS, 16, 16, 0))
+    assert first.budget(0) == USUAL, "what a token takes is not known yet"
 
 
 def test_a_drafter_nobody_knows_yet_is_tried_at_a_small_depth() -> None:

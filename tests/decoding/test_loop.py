@@ -421,7 +421,11 @@ class Watching:
         return Budget.chain(2) if len(self.took) % 2 == 0 else NOTHING
 
     def saw(self, took: Took) -> None:
-        self.took.append(took)
+        assert took.number == (len(self.took) + 1 if took.number else 0)
+        if took.number:
+            self.took.append(took)
+        else:
+            self.prefill = took
 
 
 def test_a_width_hears_of_every_pass_behind_the_prefill() -> None:
@@ -437,6 +441,8 @@ def test_a_width_hears_of_every_pass_behind_the_prefill() -> None:
     # draft is left to ask for.
     assert [(took.asked, took.drafted) for took in width.took] == [(True, 2), (False, 0), (True, 1)]
     assert [(took.depth, took.verified) for took in width.took] == [(2, 2), (0, 0), (1, 1)]
+    first = width.prefill
+    assert (first.depth, first.verified, first.emitted) == (2, 2, 3)
 
 
 def test_an_empty_proposal_was_asked_for() -> None:

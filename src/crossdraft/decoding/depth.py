@@ -49,6 +49,11 @@ class Depth:
         self._tried = self.DECAY * self._tried + min(accepted + 1, max(verified, accepted))
 
     @property
+    def known(self) -> bool:
+        """Whether any proposal was seen."""
+        return self._passes > 0
+
+    @property
     def alpha(self) -> float:
         """Share of the drafts that were accepted, of those that could be."""
         return self._taken / self._tried
@@ -71,7 +76,7 @@ class Depth:
         Args:
             token_ms: what a token takes now.
         """
-        if not self._passes:
+        if not self.known:
             return min(self.FIRST, most)
         depth, reached = 1, self.alpha**2
         while depth < most and reached * token_ms >= self.level_ms:

@@ -155,12 +155,18 @@ def decode(
         kept = step.kept(verdict.path[: len(new) - 1]) if wants_rows else None
         drafter.observe(proposed.heard(verdict), kept)
         heard_ms = spans.add("draft", told_ms) if proposed.whole is not None else 0.0
-        if len(passes) > 1:
-            draft_ms = proposed.draft_ms + heard_ms
-            asked = proposed.whole is not None
-            pass_ms = done_ms - start_ms
-            verified = int(tree.depth.max(initial=0))
-            width.saw(Took(asked, len(tree), len(new), draft_ms, pass_ms, proposed.depth, verified))
+        width.saw(
+            Took(
+                asked=proposed.whole is not None,
+                drafted=len(tree),
+                emitted=len(new),
+                draft_ms=proposed.draft_ms + heard_ms,
+                pass_ms=done_ms - start_ms,
+                depth=proposed.depth,
+                verified=int(tree.depth.max(initial=0)),
+                number=len(passes) - 1,
+            )
+        )
         room = session.room
         if end or room == 0:
             break

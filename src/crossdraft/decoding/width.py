@@ -22,7 +22,7 @@ NOTHING = Budget(0, 0, 0)
 
 
 class Took(NamedTuple):
-    """What a pass behind the prefill took and gave.
+    """What a forward of the target took and gave.
 
     Attributes:
         asked: whether the drafter was asked.
@@ -32,6 +32,7 @@ class Took(NamedTuple):
         pass_ms: time of the target's forward and of keeping what was accepted.
         depth: how deep a proposal the drafter was asked for.
         verified: depth of the tree.
+        number: of the forward in its answer; 0: the prefill.
     """
 
     asked: bool
@@ -41,6 +42,7 @@ class Took(NamedTuple):
     pass_ms: float
     depth: int = 0
     verified: int = 0
+    number: int = 1
 
 
 class Width(Protocol):
@@ -52,7 +54,7 @@ class Width(Protocol):
         ...
 
     def saw(self, took: Took) -> None:
-        """Learn what a pass took."""
+        """Learn what a forward took."""
         ...
 
 
@@ -75,7 +77,7 @@ class Auto:
     Drafting pays while passes with it give more tokens per millisecond, the proposing included,
     than plain steps. Where it does not, the drafter rests for a while, twice as long every time,
     and is then tried again: answers change. While it pays, proposals are as deep as their last
-    draft is worth; the first one of an answer, made while the target prefills, as deep as may be.
+    draft is worth; those of the prefill, which many drafters make otherwise, for themselves.
 
     Args:
         cost: T(n)/T(1), which says what a plain step would have taken.
@@ -96,7 +98,7 @@ class Auto:
         self.cost, self.most = cost, most
         self._rest, self._resting, self._tried = self.REST, 0, 0
         self._tokens = self._ms = self._steps = self._step_ms = 0.0
-        self._depth = Depth()
+        self._depth, self._prefills = Depth(), Depth()
 
     @property
     def pays(self) -> bool:
@@ -112,18 +114,22 @@ class Auto:
     def budget(self, number: int) -> Budget:
         if self._resting:
             return NOTHING
-        if not number:
+        if not number and not (self._prefills.known and self._steps):
             return self.most
-        return replace(self.most, depth=self._depth.worth(self.most.depth, self.token_ms))
+        depth = self._depth if number else self._prefills
+        return replace(self.most, depth=depth.worth(self.most.depth, self.token_ms))
 
     def saw(self, took: Took) -> None:
+        depth = self._depth if took.number else self._prefills
+        depth.saw(took.depth, took.verified, took.emitted - 1, took.draft_ms)
+        if not took.number:
+            return
         step_ms = took.pass_ms / self.cost(1 + took.drafted)
         self._steps = self.DECAY * self._steps + 1
         self._step_ms = self.DECAY * self._step_ms + step_ms
         if not took.asked:
             self._resting = max(0, self._resting - 1)
             return
-        self._depth.saw(took.depth, took.verified, took.emitted - 1, took.draft_ms)
         self._tokens = self.DECAY * self._tokens + took.emitted
         self._ms = self.DECAY * self._ms + took.draft_ms + took.pass_ms
         self._tried += 1

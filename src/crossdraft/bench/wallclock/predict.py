@@ -211,11 +211,10 @@ class _Rationed(Drafter):
     def observe(self, verification: Verification, rows: Any | None = None) -> None:
         emitted = len(verification.path) + (verification.token is not None)
         self._drafter.observe(verification, rows)  # of every pass, as in the loop
-        if self._number:
-            draft_ms = self._draft_ms if self._asked else 0.0
-            pass_ms = self._pass_ms(1 + self._drafted)
-            took = Took(self._asked, self._drafted, emitted, draft_ms, pass_ms, *self._depths)
-            self._width.saw(took)
+        draft_ms = self._draft_ms if self._asked else 0.0
+        pass_ms = self._pass_ms(1 + self._drafted)
+        depths = (*self._depths, self._number)
+        self._width.saw(Took(self._asked, self._drafted, emitted, draft_ms, pass_ms, *depths))
         self._number += 1
 
 
