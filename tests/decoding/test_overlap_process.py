@@ -294,8 +294,8 @@ def test_it_ends_with_its_parent_without_a_word(pair: ModelPair, tmp_path: Path,
         from crossdraft.vlm.pair import ModelPair
 
         side = InProcess(ModelPair.find({pair_file(pair)!r}, ()))
-        print(side._child.process.pid, flush=True)
         try:
+            print(side._child.process.pid, flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             sys.exit(130)
