@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from measuring import refuse_below_one, spread
+from measuring import refuse_below_one, reported, spread
 
 from crossdraft.base.clock import Spans, now_ms
 from crossdraft.base.errors import InputError
-from crossdraft.base.files import output_path, write_json
 from crossdraft.base.result import machine, package_versions
 from crossdraft.bench.made_scene import MadeScene
 from crossdraft.scenes.dataset import SceneDataset
@@ -260,23 +258,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
-    try:
+
+    def measure() -> dict[str, Any]:
         refuse_below_one(arguments, ("limit", "questions", "tokens", "rounds"))
-        out = None if arguments.json is None else output_path(arguments.json)
-        result = clocked(
+        return clocked(
             ModelPair.find(arguments.pair),
             chosen_scenes(arguments.scenes, arguments.limit),
             [question.text for question in DEFAULT_QUESTIONS[: arguments.questions]],
             arguments.rounds,
             arguments.tokens,
         )
-        if out is not None:
-            write_json(out, result)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    print("\n".join(lines(result)))
-    return 0 if all(result["checks"].values()) else 1
+
+    return reported(measure, arguments.json, lines)
 
 
 if __name__ == "__main__":

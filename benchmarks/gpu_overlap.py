@@ -11,7 +11,6 @@ event model of EventGPT's shapes works before the target, or beside it on a CUDA
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -21,11 +20,10 @@ from typing import Any
 import torch
 from gpu_7b_models import SIZES
 from gpu_overlap_kit import ALONE, BEFORE, BESIDE, PLAIN, WAYS, Kit, Took, Way, answers_of, kit_of
-from measuring import refuse_below_one, spread
+from measuring import refuse_below_one, reported, spread
 
 from crossdraft.base.device import find_device
 from crossdraft.base.errors import InputError
-from crossdraft.base.files import output_path, write_json
 from crossdraft.base.result import machine, package_versions
 from crossdraft.decoding.generation import Generation
 from crossdraft.decoding.stream import AnswerStream
@@ -168,17 +166,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--event-tokens", type=int, default=8, help="that the event model says")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
-    try:
+
+    def measure() -> dict[str, Any]:
         refuse_below_one(arguments, ("clips", "nodes", "depth", "event_tokens"))
-        out = None if arguments.json is None else output_path(arguments.json)
-        result = measured(arguments)
-        if out is not None:
-            write_json(out, result)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    print("\n".join(lines(result)))
-    return 0 if all(result["checks"].values()) else 1
+        return measured(arguments)
+
+    return reported(measure, arguments.json, lines)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ for validation.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
@@ -22,13 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import Record, in_turns, refuse_below_one, spread
+from measuring import Record, in_turns, refuse_below_one, reported, spread
 from torch import Tensor, nn
 from torch.nn import functional
 
 from crossdraft.base.clock import now_ms
-from crossdraft.base.errors import InputError
-from crossdraft.base.files import output_path, write_json
 from crossdraft.base.result import machine, package_versions
 from crossdraft.drafters.ladder.attention import AttentionDrafter
 from crossdraft.drafters.ladder.bottleneck import (
@@ -166,6 +163,28 @@ def compared(store: PairStore, level: str, train: list[Pair], val: list[Pair], c
     }
 
 
+def measured(folder: Path, levels: Sequence[str], most: int, epochs: int) -> dict[str, Any]:
+    """The whole measurement, of at most so many pairs.
+
+    Raises:
+        InputError: no store, or one without the states of both models.
+    """
+    store = PairStore.open(folder)
+    store.require("own", "target")
+    fold = hold_out(list(store.pairs()), 0.1, 0)
+    train, val = list(fold.train[:most]), list(fold.test[:_BATCH])
+    return {
+        "benchmark": "ladder_training",
+        "threads": torch.get_num_threads(),
+        "pairs": len(train),
+        "epochs": epochs,
+        "levels": {level: compared(store, level, train, val, epochs) for level in levels},
+        "packages": package_versions(),
+        "machine": machine(),
+        "date": date.today().isoformat(),
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--store", type=Path, required=True, help="a pair store with states")
@@ -176,33 +195,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
-    try:
+
+    def measure() -> dict[str, Any]:
         refuse_below_one(arguments, ["pairs", "epochs"])
-        out = None if arguments.json is None else output_path(arguments.json)
-        store = PairStore.open(arguments.store)
-        store.require("own", "target")
-        fold = hold_out(list(store.pairs()), 0.1, 0)
-        train, val = list(fold.train[: arguments.pairs]), list(fold.test[:_BATCH])
-        result = {
-            "benchmark": "ladder_training",
-            "threads": torch.get_num_threads(),
-            "pairs": len(train),
-            "epochs": arguments.epochs,
-            "levels": {
-                level: compared(store, level, train, val, arguments.epochs)
-                for level in arguments.levels
-            },
-            "packages": package_versions(),
-            "machine": machine(),
-            "date": date.today().isoformat(),
-        }
-        if out is not None:
-            write_json(out, result)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    print("\n".join(lines(result)))
-    return 0
+        return measured(arguments.store, arguments.levels, arguments.pairs, arguments.epochs)
+
+    return reported(measure, arguments.json, lines)
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:

@@ -1,15 +1,19 @@
-"""What benchmarks share: medians with quartiles, trainings that take turns, and counts that a call
-may name."""
+"""What benchmarks share: medians with quartiles, trainings that take turns, counts that a call may
+name, and how a call ends."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from queue import Queue
 from statistics import quantiles
 from threading import Thread
+from typing import Any
 
 from crossdraft.base.errors import InputError
+from crossdraft.base.files import output_path, write_json
 
 Record = dict[str, float]
 
@@ -71,3 +75,28 @@ def refuse_below_one(arguments: Namespace, names: Sequence[str]) -> None:
         if least is not None and least < 1:
             option = "--" + name.replace("_", "-")
             raise InputError(f"{least}", where=option, expected="1 or more")
+
+
+def reported(
+    measure: Callable[[], dict[str, Any]],
+    json: Path | None,
+    lines: Callable[[dict[str, Any]], Iterable[str]],
+) -> int:
+    """Measure, write the result where it is wanted, and print it.
+
+    Args:
+        lines: what is printed of a result.
+
+    Returns:
+        The exit code: 2 for wrong input, 1 where one of the result's `checks` failed, else 0.
+    """
+    try:
+        out = None if json is None else output_path(json)
+        result = measure()
+        if out is not None:
+            write_json(out, result)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print("\n".join(lines(result)))
+    return 0 if all(result.get("checks", {}).values()) else 1

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from functools import partial
@@ -22,12 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from embedded_clock import MADE, chosen_scenes, in_memory
-from measuring import refuse_below_one, spread
+from measuring import refuse_below_one, reported, spread
 
 from crossdraft.base.acceptance import best_first_shape
 from crossdraft.base.clock import now_ms
 from crossdraft.base.errors import InputError
-from crossdraft.base.files import output_path, write_json
 from crossdraft.base.result import machine, package_versions
 from crossdraft.base.tree import DraftTree
 from crossdraft.scenes.questions import DEFAULT_QUESTIONS
@@ -268,25 +266,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="of torch; by default as many as it takes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
-    try:
+
+    def measure() -> dict[str, Any]:
         refuse_below_one(arguments, ("limit", "questions", "rounds", "tails", "threads"))
         if arguments.threads is not None:
             torch.set_num_threads(arguments.threads)
-        out = None if arguments.json is None else output_path(arguments.json)
-        result = measured(
+        return measured(
             ModelPair.find(arguments.pair),
             chosen_scenes(arguments.scenes, arguments.limit),
             [question.text for question in DEFAULT_QUESTIONS[: arguments.questions]],
             arguments.rounds,
             sorted(set(arguments.tails)),
         )
-        if out is not None:
-            write_json(out, result)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    print("\n".join(lines(result)))
-    return 0 if all(result["checks"].values()) else 1
+
+    return reported(measure, arguments.json, lines)
 
 
 if __name__ == "__main__":

@@ -15,18 +15,16 @@ states alone. Intervals: 95 %, bootstrapped over drives; differences on the same
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import refuse_below_one
+from measuring import refuse_below_one, reported
 from numpy.typing import NDArray
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.files import output_path, write_json
 from crossdraft.base.result import machine, package_versions
 from crossdraft.decoding.arrival import Arrival
 from crossdraft.decoding.replay import first_window, replay
@@ -140,17 +138,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--gamma", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
-    try:
+
+    def measure() -> dict[str, Any]:
         refuse_below_one(arguments, ["gamma"])
-        out = None if arguments.json is None else output_path(arguments.json)
-        result = measured(arguments.exact, arguments.rounded, arguments.pairs, arguments.gamma)
-        if out is not None:
-            write_json(out, result)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    print("\n".join(lines(result)))
-    return 0
+        return measured(arguments.exact, arguments.rounded, arguments.pairs, arguments.gamma)
+
+    return reported(measure, arguments.json, lines)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Depth:
     FIRST = 4
     #: What one more pass leaves of the weight of those before it, in the acceptance.
     DECAY = 0.95
-    _STEEPEST_PART = 0.25
+    _LEAST_PART = 0.25
 
     def __init__(self) -> None:
         # A drafter of alpha 0.7, until it has shown its own.
@@ -68,7 +68,7 @@ class Depth:
         if not spread > 0:
             return whole
         slope = (self._passes * self._depth_ms - self._depth * self._ms) / spread
-        return min(whole, max(slope, self._STEEPEST_PART * whole))
+        return min(whole, max(slope, self._LEAST_PART * whole))
 
     def worth(self, most: int, token_ms: float) -> int:
         """Levels of the next proposal, 1 to `most`.

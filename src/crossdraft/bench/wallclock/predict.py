@@ -211,10 +211,19 @@ class _Rationed(Drafter):
     def observe(self, verification: Verification, rows: Any | None = None) -> None:
         emitted = len(verification.path) + (verification.token is not None)
         self._drafter.observe(verification, rows)  # of every pass, as in the loop
-        draft_ms = self._draft_ms if self._asked else 0.0
-        pass_ms = self._pass_ms(1 + self._drafted)
-        depths = (*self._depths, self._number)
-        self._width.saw(Took(self._asked, self._drafted, emitted, draft_ms, pass_ms, *depths))
+        asked_depth, depth = self._depths
+        self._width.saw(
+            Took(
+                asked=self._asked,
+                drafted=self._drafted,
+                emitted=emitted,
+                draft_ms=self._draft_ms if self._asked else 0.0,
+                pass_ms=self._pass_ms(1 + self._drafted),
+                depth=asked_depth,
+                verified=depth,
+                number=self._number,
+            )
+        )
         self._number += 1
 
 
