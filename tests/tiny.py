@@ -7,7 +7,6 @@ from dataclasses import fields
 from typing import Any
 
 from crossdraft.drafters.checkpoint import trainable_class
-from crossdraft.drafters.states import StateDrafter
 from crossdraft.drafters.trainable import Trainable
 from crossdraft.pairs.record import Pair
 from tests.drafters.ladder.made import thoughtful
@@ -39,7 +38,7 @@ def built(name: str, pairs: Sequence[Pair], seed: int = 0, **options: Any) -> Tr
     """A small drafter with random weights that fits these pairs; one that reads states gets made
     up ones, where only words are known."""
     drafter = tiny(name, **options)
-    if isinstance(drafter, StateDrafter):
+    if "target_states" in drafter.batch_needs:
         pairs = [pair if pair.thoughts else thoughtful(pair) for pair in pairs]
     drafter.build(pairs, seed)
     return drafter

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from crossdraft.base.tree import DraftTree, Verification
+from crossdraft.decoding.models import prompt_of
 from crossdraft.drafters.base import (
     DRAFT_STATES,
     FORCED_STATES,
@@ -92,6 +93,7 @@ class Recorded:
     forced: Tensor
     target: Tensor
     head: Head
+    question_ids: tuple[int, ...] = ()
     kinds = frozenset({"own", "forced", "target"})
 
     def states(self, kind: str) -> Tensor:
@@ -110,7 +112,11 @@ def recorded(target: Target, event: Target, scene: Any, most: int) -> Pair:
     forced = session.read_many([QUESTION], [said.tokens])[0]
     assert said.hidden is not None and own.hidden is not None
     thoughts = Recorded(
-        own.hidden.float(), forced.hidden.float(), said.hidden.float(), head_of(target)
+        own.hidden.float(),
+        forced.hidden.float(),
+        said.hidden.float(),
+        head_of(target),
+        prompt_of(target, scene, QUESTION).question,
     )
     return Pair("clip", 0, QUESTION, 0, own.tokens, said.tokens, thoughts=thoughts)
 

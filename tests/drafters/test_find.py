@@ -96,8 +96,8 @@ def test_a_folder_does_not_hide_a_name(here: Path) -> None:
         ("suffix+translator", "translator", "suffix+RUN"),
         ("token-adapter+position", "token-adapter", "RUN+position"),
         ("run+token-adapter", "token-adapter", "run+RUN"),
-        ("ensemble", "translator", "suffix+RUN"),
-        ("ensemble+runs/a+b", "translator", "suffix+RUN+runs/a+b"),
+        ("ensemble", "crossmodal", "suffix+RUN"),
+        ("ensemble+runs/a+b", "crossmodal", "suffix+RUN+runs/a+b"),
     ],
 )
 def test_an_untrained_network_is_refused(here: Path, text: str, name: str, instead: str) -> None:

@@ -23,8 +23,9 @@ from crossdraft.decoding.replay import replay
 from crossdraft.drafters.base import Budget, Context
 from crossdraft.drafters.best_first import best_first_tree
 from crossdraft.drafters.checkpoint import load_drafter, save_drafter
+from crossdraft.drafters.level_tree import WIDTH
 from crossdraft.drafters.trainable import NO_PROPOSAL, PAD, TokenBatch
-from crossdraft.drafters.translator import WIDTH, TranslatorDrafter
+from crossdraft.drafters.translator import TranslatorDrafter
 from crossdraft.drafters.translator_network import TranslatorConfig
 from crossdraft.pairs.record import Pair
 from tests.make import QUESTION, pair_of, recorded_pairs
@@ -310,7 +311,7 @@ def test_probabilities_of_a_wide_tree_are_those_of_plain_forwards() -> None:
     drafter, prefix = begun(made(seed=3)), (5, 6, 7)
     with torch.inference_mode():
         fixed = drafter._decode(prefix)
-        rows, parents, logq = drafter._grow(fixed, Budget.tree(60, 8))
+        rows, parents, logq, _ = drafter._grow(fixed, Budget.tree(60, 8))
         tokens = drafter._targets.decode(rows).tolist()
     tree = DraftTree.from_parents(tokens, parents, logq)
     assert len(tree) == 60

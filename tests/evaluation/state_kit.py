@@ -44,6 +44,15 @@ class TinyHead:
     def to(self, target: torch.dtype | torch.device | str) -> TinyHead:
         return self
 
+    def embed(self, ids: Tensor) -> Tensor:
+        rows: Tensor = self.weight[ids]
+        return rows
+
+    def only(self, ids: Tensor) -> TinyHead:
+        some = TinyHead()
+        some.weight = self.weight[ids]
+        return some
+
     def logits(self, states: Tensor) -> Tensor:
         logits: Tensor = states @ self.weight.T
         return logits
@@ -65,6 +74,10 @@ class Kept:
 
     def top(self) -> Top:
         raise InputError("no logits here")
+
+    @property
+    def question_ids(self) -> tuple[int, ...]:
+        return ()
 
     @property
     def head(self) -> Head:

@@ -208,9 +208,33 @@ def test_differences_are_those_of_the_values(extraction_file: Path) -> None:
     for label, rivals in compared.items():
         for rival, metrics in rivals.items():
             for name, value in metrics.items():
-                own, other = (payload["drafters"][n][name]["value"] for n in (label, rival))
-                assert value["value"] == pytest.approx(own - other, abs=1e-12)
+                of = "tau" if name == "tau_times" else name
+                own, other = (payload["drafters"][n][of]["value"] for n in (label, rival))
+                wanted = own / other if name == "tau_times" else own - other
+                assert value["value"] == pytest.approx(wanted, abs=1e-12)
                 assert value["low"] <= value["value"] <= value["high"]
+
+
+def test_any_two_can_be_compared(extraction_file: Path) -> None:
+    against = {"suffix": ["drafter-text"], "position": ["none", "suffix"]}
+    compared = run(extraction_file, drafters=(), folds=2, against=against)["differences"]
+    assert {label: list(rivals) for label, rivals in compared.items()} == against
+    for wrong in ({"suffix": ["nobody"]}, {"nobody": ["suffix"]}):
+        with pytest.raises(InputError, match="'nobody' is not evaluated here") as caught:
+            run(extraction_file, drafters=(), folds=2, against=wrong)
+        assert "position" in str(caught.value.expected)
+
+
+def test_window_and_following_make_the_whole(extraction_file: Path) -> None:
+    """All tokens of all forwards, the first ones and those behind them."""
+    payload = run(extraction_file, drafters=(), folds=2)
+    answers, tokens = payload["data"]["pairs"], payload["data"]["target_tokens"]
+    for metrics in payload["drafters"].values():
+        first = metrics["window_tau"]["value"] * answers
+        forwards = metrics["forwards_per_answer"]["value"] * answers
+        behind = metrics["following"]["value"] * (forwards - answers)
+        assert first + behind == pytest.approx(tokens)
+        assert metrics["window_tau"]["value"] >= 1
 
 
 def test_checkpoint_that_has_seen_the_test_is_refused(

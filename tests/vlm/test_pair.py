@@ -261,6 +261,7 @@ def specs(role: str) -> st.SearchStrategy[dict[str, Any]]:
         {
             "name": st.text(string.printable, min_size=1),
             "load": st.sampled_from(["together", "in_turn"]),
+            "drafting": st.sampled_from(["suffix", "none", "suffix+runs/a", "../b"]),
             "target": specs("target"),
             "drafter": specs("drafter"),
         }

@@ -106,7 +106,13 @@ class Asked:
         self, target: Target, rule: Rule, drafter: Drafter, width: Width
     ) -> tuple[Generation, Sibling | None]:
         """By the loop, through the session that is compared; and what was answered in turn."""
-        context = Context(self.text, self.stream, head=self.head, follower=self.follower)
+        context = Context(
+            self.text,
+            self.stream,
+            head=self.head,
+            follower=self.follower,
+            question_ids=self.prompt.question,
+        )
         drafting = Drafting(drafter, width, target.may_draft)
         sibling = self.sibling(rule)
         answer = decode(

@@ -9,7 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdraft.cli.evaluate_options import arrived_words, named_drafters, training_options
+from crossdraft.cli.evaluate_options import (
+    arrived_words,
+    named_drafters,
+    rivals,
+    training_options,
+)
 from crossdraft.cli.json_out import print_json
 
 Names = Annotated[
@@ -67,6 +72,14 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="DRAFTER", help="And this one behind it; none for either.", show_default=False
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A=B",
+            help="Say what drafter A has over drafter B, both evaluated here; repeatable.",
+            show_default=False,
         ),
     ] = None,
     two_phase: Annotated[
@@ -194,6 +207,7 @@ def evaluate(
         pairs=pairs,
         drafters=tuple(asked),
         named=named_drafters(two_phase, checkpoints),
+        against=rivals(against or []),
         lm_head=lm_head,
         shuffled_pairs=shuffled_pairs,
         seed_times={name: value for name, value in times.items() if value is not None},
@@ -230,7 +244,7 @@ def evaluate(
 
 #: What fits a terminal of 80 columns; RESULTS.md has every column.
 _SHOWN = ("drafter", "tau", "tau/cost", "alpha %", "first window", "seed match %")
-_COMPARED = ("drafter", "minus", "tau", "tau/cost", "seed match (points)")
+_COMPARED = ("drafter", "minus", "tau", "tau/cost", "window tau", "following tau")
 
 
 def _show(result: dict[str, Any], folder: Path) -> None:

@@ -19,6 +19,19 @@ def named_drafters(file: Path | None, checkpoints: Path | None) -> dict[str, str
     return read_two_phase(file, checkpoints)
 
 
+def rivals(given: Sequence[str]) -> dict[str, list[str]]:
+    """`A=B` as a drafter and those that it is compared with."""
+    from crossdraft.base.errors import InputError
+
+    against: dict[str, list[str]] = {}
+    for text in given:
+        one, equals, other = text.partition("=")
+        if not (one and equals and other):
+            raise InputError(f"{text!r}", where="--against", expected="DRAFTER=DRAFTER")
+        against.setdefault(one, []).append(other)
+    return against
+
+
 def arrived_words(value: str) -> str | int:
     """`clock` and `all` as they are, anything else as a number of tokens."""
     from crossdraft.base.errors import InputError

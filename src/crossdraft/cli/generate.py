@@ -65,7 +65,7 @@ def generate(
             metavar="DRAFTER",
             help="Who drafts: a name, names joined by + (an ensemble), or a checkpoint of "
             "crossdraft train.",
-            show_default="suffix",
+            show_default="what the pair drafts with",
         ),
     ] = None,
     nodes: Annotated[
@@ -173,9 +173,7 @@ def generate(
     }  # fmt: skip
     with ExitStack() as stack:
         warned = stack.enter_context(python_warnings())
-        speculator = _speculator(
-            stack, chosen, answer_with, drafter or "suffix", width, rule, remember, way
-        )
+        speculator = _speculator(stack, chosen, answer_with, drafter, width, rule, remember, way)
         hears = bool(OF_THE_EVENT_MODEL & speculator.drafter.needs)
         if overlap is not None and not hears:
             needless = f"drafter {speculator.drafter.name}, which reads no words of an event model"
@@ -217,7 +215,7 @@ def _speculator(
     stack: ExitStack,
     pair: ModelPair,
     answer_with: AnswerWith,
-    drafter: str,
+    drafter: str | None,
     width: Budget | None,
     rule: Rule,
     remember: bool,

@@ -31,7 +31,7 @@ def verify(
         typer.Option(
             metavar="DRAFTER",
             help="A drafter's name, a checkpoint, or several joined by +; repeatable.",
-            show_default="suffix",
+            show_default="what the pair drafts with",
         ),
     ] = None,
     scene: SceneOrMadeUp = None,
@@ -105,10 +105,10 @@ def verify(
 
     asked, rules = _questions(questions, questions_file), _rules(temperature, seed)
     widths = _widths(gamma or (), nodes or ())
-    names = drafter or ["suffix"]
-    drafters = [find_drafter(name) for name in names]
-    found = None if scene is None else scene_of(scene, sensor)
     chosen = pair_of(pair, overrides)
+    names = drafter or [chosen.drafting]
+    drafters = [find_drafter(name, chosen.drafting) for name in names]
+    found = None if scene is None else scene_of(scene, sensor)
     reads = any(OF_THE_EVENT_MODEL & one.needs for one in drafters)
     if found is not None and reads:
         found = with_events(chosen, found)

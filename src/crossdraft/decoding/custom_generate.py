@@ -119,6 +119,7 @@ class SpeculativeGenerate:
                 question or " ".join(map(str, inputs.prompt.question)),
                 stream,
                 head=head_of(target) if HEAD in self.drafter.needs else None,
+                question_ids=inputs.prompt.question,
             ),
             Drafting(self.drafter, self.width, target.may_draft),
             chooser,

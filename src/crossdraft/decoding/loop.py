@@ -7,7 +7,7 @@ answer is the same and comes in fewer passes. Drafts ride on the tail of the pre
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from crossdraft.decoding.rules import GREEDY, Rule
 from crossdraft.decoding.stopping import End, Stopping
 from crossdraft.decoding.verify import draftable
 from crossdraft.decoding.width import Took, Width
-from crossdraft.drafters.base import TARGET_STATES, Budget, Context, Drafter
+from crossdraft.drafters.base import TARGET_STATES, Context, Drafter
 from crossdraft.vlm.prompt import Prompt
 from crossdraft.vlm.session import Session
 
@@ -100,7 +100,8 @@ class Drafting:
         if nodes < 1 or depth < 1:
             return Proposal()
         began_ms = now_ms()
-        tree = whole = self.drafter.propose(tuple(answer), Budget(nodes, depth, wanted.branch))
+        asked = replace(wanted, nodes=nodes, depth=depth)
+        tree = whole = self.drafter.propose(tuple(answer), asked)
         draft_ms = spans.add("draft", began_ms)
         if not len(tree):
             return Proposal(tree, whole, draft_ms, depth)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from crossdraft.base.errors import InputError
@@ -44,12 +43,10 @@ class _TargetAlone:
         )
 
 
-def models_of(models: str | Path | ModelPair | Models | Target, asked: Sequence[Role]) -> Models:
+def models_of(models: ModelPair | Models | Target, asked: Sequence[Role]) -> Models:
     """The models; of a pair, those of the roles that will be asked for."""
     if isinstance(models, Target):
         return _TargetAlone(models)
-    if isinstance(models, (str, Path)):
-        models = ModelPair.find(str(models))
     if isinstance(models, ModelPair):
         return PairModels(models, asked)
     return models

@@ -165,7 +165,8 @@ def begin_recorded(
     stream = RecordedStream(pair.draft_tokens, own)
     head = thoughts_of(pair).head if HEAD in needs else None
     follower = RecordedFollower(pair) if FORCED_STATES in needs and not alone else None
-    drafter.begin(Context(pair.question, stream, curve, head, follower))
+    asked = () if pair.thoughts is None else pair.thoughts.question_ids
+    drafter.begin(Context(pair.question, stream, curve, head, follower, asked))
     return stream
 
 

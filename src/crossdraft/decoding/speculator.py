@@ -55,7 +55,7 @@ from crossdraft.vlm.cost_store import Note, measured
 from crossdraft.vlm.live_head import head_of
 from crossdraft.vlm.lm_head import LMHead
 from crossdraft.vlm.model_spec import ROLES, Role
-from crossdraft.vlm.pair import ModelPair
+from crossdraft.vlm.pair import DRAFTING, ModelPair
 from crossdraft.vlm.pair_models import PairModels
 from crossdraft.vlm.target import Target
 from crossdraft.vlm.text_stream import TextStream
@@ -75,7 +75,8 @@ class Speculator:
 
     Args:
         models: a pair's file or name, a pair, its loaded models, or a target alone.
-        drafter: a registered name, several joined by `+`, a checkpoint, or a drafter.
+        drafter: a registered name, several joined by `+`, a checkpoint, or a drafter. None: what
+            the pair drafts with, `suffix` where no pair is known.
         width: how much may be drafted: a `Budget` always, or as much as pays by the target's
             measured costs (the default; they are measured once, and kept).
         rule: what of a draft is taken.
@@ -97,7 +98,7 @@ class Speculator:
     def __init__(
         self,
         models: str | Path | ModelPair | Models | Target,
-        drafter: str | Path | Drafter = "suffix",
+        drafter: str | Path | Drafter | None = None,
         *,
         width: Budget | Width | None = None,
         rule: Rule = GREEDY,
@@ -108,7 +109,9 @@ class Speculator:
         cost: CostCurve | None = None,
         note: Note = lambda _: None,
     ) -> None:
-        self.drafter = drafter if isinstance(drafter, Drafter) else find_drafter(str(drafter))
+        if isinstance(models, (str, Path)):
+            models = ModelPair.find(str(models))
+        self.drafter = drafter_of(models, drafter)
         self._follows = follows
         asked: tuple[Role, ...] = ROLES if self._reads_words else ("target",)
         self.models = models_of(models, asked)
@@ -232,7 +235,9 @@ class Speculator:
             answer = decode(
                 session,
                 prompt,
-                Context(_as_text(question), stream, self._cost, self._head, follower),
+                Context(
+                    _as_text(question), stream, self._cost, self._head, follower, prompt.question
+                ),
                 Drafting(drafter, self._width, target.may_draft, self.passes),
                 stopping,
                 self.rule,
@@ -311,7 +316,10 @@ class Speculator:
         else:
             self._width = self._asked_width or Fixed(NOTHING)
         # Its first proposal may compile: not while an answer is waiting.
-        self.drafter.begin(Context(_as_text(question), silent(), self._cost, self._head))
+        asked = prompt_of(target, scene, question).question
+        self.drafter.begin(
+            Context(_as_text(question), silent(), self._cost, self._head, question_ids=asked)
+        )
         self.drafter.propose((), _FIRST)
 
     def _refuse_unreadable(
@@ -350,7 +358,7 @@ class Speculator:
     def _renew_width(self) -> None:
         """Forget what the width has learned of answers that were given to measure."""
         if self._asked_width is None and isinstance(self._width, Auto):
-            self._width = Auto(self._cost)
+            self._width = Auto(self._cost, stops=self.drafter.stops)
 
     def _measured(self, target: Target) -> Width:
         """As much as pays by the target's costs, kept or measured now."""
@@ -379,7 +387,7 @@ class Speculator:
     def _auto(self) -> Width:
         """As much as pays by the costs that are known now."""
         self.drafter = cutting(self.drafter)
-        return Auto(self._cost)
+        return Auto(self._cost, stops=self.drafter.stops)
 
     def _refuse_in_turn(self) -> None:
         pair = getattr(self.models, "pair", None)
@@ -391,6 +399,21 @@ class Speculator:
                 expected="together",
                 hint="--set load=together, or a drafter that reads the target's words alone",
             )
+
+
+def drafter_of(
+    models: ModelPair | Models | Target, drafter: str | Path | Drafter | None
+) -> Drafter:
+    """What was asked for; where nothing was, what the pair drafts with.
+
+    Raises:
+        InputError: no such drafter, or one that must be trained first.
+    """
+    if isinstance(drafter, Drafter):
+        return drafter
+    pair = models if isinstance(models, ModelPair) else getattr(models, "pair", None)
+    drafting = pair.drafting if isinstance(pair, ModelPair) else DRAFTING
+    return find_drafter(drafting if drafter is None else str(drafter), drafting)
 
 
 def networks_of(drafter: Drafter) -> list[nn.Module]:

@@ -82,6 +82,7 @@ class Auto:
     Args:
         cost: T(n)/T(1), which says what a plain step would have taken.
         most: what the drafter is offered.
+        stops: whether it stops by itself (`Drafter.stops`): it is told what a token takes.
 
     Raises:
         InputError: a curve by which steps cost nothing.
@@ -92,10 +93,10 @@ class Auto:
     #: What one more pass leaves of the weight of those before it.
     DECAY = 0.9
 
-    def __init__(self, cost: CostCurve, most: Budget = USUAL) -> None:
+    def __init__(self, cost: CostCurve, most: Budget = USUAL, *, stops: bool = False) -> None:
         if not cost(1) > 0:
             raise InputError(f"a plain step costs {cost(1)}", expected="T(1)/T(1), which is 1")
-        self.cost, self.most = cost, most
+        self.cost, self.most, self.stops = cost, most, stops
         self._rest, self._resting, self._tried = self.REST, 0, 0
         self._tokens = self._ms = self._steps = self._step_ms = 0.0
         self._depth, self._prefills = Depth(), Depth()
@@ -111,11 +112,20 @@ class Auto:
         step_ms = self._step_ms / self._steps if self._steps else 0.0
         return min(step_ms, self._ms / self._tokens) if self._tokens else step_ms
 
+    @property
+    def node_ms(self) -> float:
+        """What one more node of a pass takes, on average up to the widest."""
+        step_ms = self._step_ms / self._steps if self._steps else 0.0
+        nodes = self.most.nodes
+        return step_ms * (self.cost(1 + nodes) - self.cost(1)) / max(1, nodes)
+
     def budget(self, number: int) -> Budget:
         if self._resting:
             return NOTHING
         if not number and not (self._prefills.known and self._steps):
             return self.most
+        if self.stops:
+            return replace(self.most, token_ms=self.token_ms, node_ms=self.node_ms)
         depth = self._depth if number else self._prefills
         return replace(self.most, depth=depth.worth(self.most.depth, self.token_ms))
 

@@ -44,11 +44,16 @@ class Budget:
         nodes: most nodes in the tree (the verification pass is this much wider).
         depth: longest path.
         branch: most children of one node; 1 asks for a chain.
+        token_ms: what a token takes of late: what a draft is worth that is surely accepted. 0 where
+            nobody says; the proposal is then as large as it may be.
+        node_ms: what it takes to verify one more node.
     """
 
     nodes: int
     depth: int
     branch: int
+    token_ms: float = 0.0
+    node_ms: float = 0.0
 
     @classmethod
     def chain(cls, gamma: int) -> Budget:
@@ -126,6 +131,7 @@ class Context:
         stream: the event model's own answer; every drafter of the answer shares it.
         cost: T(n)/T(1) of the target's forward over n tokens, as measured.
         head: the target's head; None where no drafter needs it.
+        question_ids: the target's ids of its prompt behind the picture; empty where nobody knows.
         follower: the event model on the target's words; None where it does not follow: what has
             arrived of its own answer is then all that there is of it.
     """
@@ -135,6 +141,7 @@ class Context:
     cost: CostCurve = flat_cost
     head: Head | None = None
     follower: StateFollower | None = None
+    question_ids: tuple[int, ...] = ()
 
 
 class Drafter(ABC):
@@ -147,6 +154,9 @@ class Drafter(ABC):
     name: str
     #: What it reads beside the accepted prefix, see `DRAFT_TOKENS` and its neighbours.
     needs: frozenset[str] = frozenset()
+    #: Whether it stops by itself where deeper drafts are not worth their time (`Budget.token_ms`),
+    #: or takes none for them. Of others somebody else decides how deep they are asked to go.
+    stops: bool = False
 
     def fit(self, pairs: Sequence[Pair]) -> None:
         """Learn from recorded pairs, in recording order. Nothing to learn by default."""

@@ -23,7 +23,7 @@ from crossdraft.drafters.width import RunningRate, best_width, forward_costs
 from crossdraft.pairs.record import Pair
 
 #: Drafters of the plain name `ensemble`, as far as the registry has them.
-DEFAULT_PARTS = ("suffix", "translator")
+DEFAULT_PARTS = ("suffix", "crossmodal")
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ class EnsembleDrafter(Drafter):
             raise ValueError(f"parts {names} instead of {self.sources}")
         self._parts = tuple(parts)
         self.needs = frozenset[str]().union(*(part.needs for part in parts))
+        self.stops = all(part.stops for part in parts)
 
     @property
     def sources(self) -> tuple[str, ...]:

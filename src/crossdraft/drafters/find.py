@@ -4,6 +4,7 @@ of all these joined by `:`, one for the prefill and one for the rest of the answ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,24 +16,44 @@ from crossdraft.drafters.registry import REGISTRY, create
 from crossdraft.drafters.trainable import Trainable
 from crossdraft.drafters.two_phase import TwoPhaseDrafter, split_phases
 
+#: What stands between the signs that join drafters.
+_BETWEEN = re.compile(r"[^+:]+")
 _EXPECTED = f"{', '.join(REGISTRY)}, a checkpoint, several of these joined by +, or PREFILL:DECODE"
 
 
-def find_drafter(text: str) -> Drafter:
+def find_drafter(text: str, drafting: str = "") -> Drafter:
     """A drafter that is ready to be asked.
 
     Args:
         text: a registered name, the path of a checkpoint or of a run's folder, or several of these
             joined by `+`, which make an ensemble. What reads as registered names means those
             (`./suffix` is the folder); a path may hold a `+` itself.
+        drafting: what the pair of models drafts with (`ModelPair.drafting`): its checkpoints are
+            taken for drafters that are named and have to be trained, and all of it for `ensemble`.
 
     Raises:
         InputError: neither a name nor a path, one drafter twice, a file that is no checkpoint, or
             a drafter whose network must be trained first.
     """
+    text = with_checkpoints(text, drafting)
     if (phases := phases_of(text)) is not None:
         return TwoPhaseDrafter(*map(_one, phases))
     return _one(text)
+
+
+def with_checkpoints(text: str, drafting: str) -> str:
+    """A drafter's text with what a pair brings in place of names that need it.
+
+    Raises:
+        InputError: what the pair brings cannot be read.
+    """
+    if not drafting:
+        return text
+    pieces = _pieces(drafting)
+    brought = {load_drafter(Path(p)).drafter.name: p for p in pieces if p not in REGISTRY}
+    if brought and len(pieces) > 1:
+        brought["ensemble"] = drafting
+    return _BETWEEN.sub(lambda word: brought.get(word.group(), word.group()), text)
 
 
 def _one(text: str) -> Drafter:

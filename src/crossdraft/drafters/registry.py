@@ -23,6 +23,7 @@ REGISTRY: dict[str, str] = {
     "target-eagle": "crossdraft.drafters.ladder.eagle:TargetEagleDrafter",
     "fused-eagle": "crossdraft.drafters.ladder.eagle:FusedEagleDrafter",
     "eagle-fusion": "crossdraft.drafters.ladder.eagle_fusion:EagleFusionDrafter",
+    "crossmodal": "crossdraft.drafters.crossmodal.drafter:CrossmodalDrafter",
     "ensemble": "crossdraft.drafters.ensemble:EnsembleDrafter",
 }
 

@@ -29,6 +29,7 @@ class SuffixDrafter(Drafter):
     """Proposes the continuations of the longest suffixes that earlier answers share."""
 
     name = "suffix"
+    stops = True
 
     def __init__(self, config: SuffixConfig | None = None) -> None:
         self.index = SuffixIndex(config or SuffixConfig())

@@ -69,6 +69,8 @@ class TokenBatch:
             `forced` and `target` [batch, target_length, hidden]; state t emits token t.
         top: the target's largest logits, where they are asked for.
         head: the target's head, where it is asked for.
+        question_ids: [batch] the target's ids of each question, where they are asked for; empty
+            where nobody kept them.
     """
 
     draft: Tensor
@@ -79,6 +81,7 @@ class TokenBatch:
     states: Mapping[str, Tensor] = field(default_factory=dict)
     top: TopBatch | None = None
     head: Head | None = None
+    question_ids: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def of(
@@ -94,7 +97,7 @@ class TokenBatch:
             max_length: longer answers are cut here.
             pad_to: pad both sides to this length instead of the longest of the batch.
             needs: a trainable's `batch_needs`: `own_states`, `forced_states`, `target_states`,
-                `target_logits` and `head` are read from behind the pairs.
+                `target_logits`, `head` and `question_ids` are read from behind the pairs.
 
         Raises:
             InputError: a pair has none of what is needed.
@@ -110,7 +113,10 @@ class TokenBatch:
         }
         top = TopBatch.of(pairs, target.shape[1]) if "target_logits" in needs else None
         head = thoughts_of(pairs[0]).head if "head" in needs and pairs else None
-        return cls(draft, draft_lengths, target, target_lengths, questions, states, top, head)
+        asked = tuple(thoughts_of(pair).question_ids for pair in pairs if "question_ids" in needs)
+        return cls(
+            draft, draft_lengths, target, target_lengths, questions, states, top, head, asked
+        )
 
     def to(self, device: torch.device) -> TokenBatch:
         """The same batch on a device; the head stays where it is."""
@@ -123,6 +129,7 @@ class TokenBatch:
             {kind: states.to(device) for kind, states in self.states.items()},
             None if self.top is None else self.top.to(device),
             self.head,
+            self.question_ids,
         )
 
     def __len__(self) -> int:

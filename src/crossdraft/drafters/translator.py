@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from crossdraft.base.errors import InputError
-from crossdraft.base.tree import ROOT, DraftTree
+from crossdraft.base.tree import DraftTree
 from crossdraft.drafters.base import Budget, Context
+from crossdraft.drafters.level_tree import Grown, Level, grown
 from crossdraft.drafters.trainable import (
     IGNORE,
     NO_PROPOSAL,
@@ -36,9 +37,6 @@ from crossdraft.drafters.translator_network import (
 from crossdraft.drafters.vocabulary import Vocabulary, distinct
 from crossdraft.pairs.record import Pair
 
-#: Nodes of one level that are expanded, and children of a node below the root: EAGLE-2's width.
-WIDTH = 10
-
 
 @dataclass(frozen=True)
 class _Fixed:
@@ -55,55 +53,6 @@ class _Fixed:
     prefix: tuple[int, ...]
     decoded: Decoded
     logits: Tensor
-
-
-class _Pool:
-    """Candidates of all levels so far, parents before children.
-
-    Args:
-        nodes: how many of them stay in the end.
-    """
-
-    def __init__(self, nodes: int) -> None:
-        self._nodes = nodes
-        self._rows: list[Tensor] = []
-        self._logq: list[Tensor] = []
-        self._parents: list[int] = []
-
-    def add(self, rows: Tensor, logq: Tensor, parents: Sequence[int]) -> int:
-        """Add one level; number of its first candidate.
-
-        Args:
-            rows, logq: [parents, children] head rows and log probabilities of their paths.
-            parents: numbers of the parents.
-        """
-        first = len(self._parents)
-        self._rows.append(rows.flatten())
-        self._logq.append(logq.flatten())
-        self._parents += [parent for parent in parents for _ in range(rows.shape[1])]
-        return first
-
-    def worth_expanding(self, first: int) -> tuple[Tensor, Tensor]:
-        """Up to `WIDTH` candidates of the last level, counted from `first`, and their logq."""
-        chosen = self._logq[-1].topk(min(WIDTH, len(self._parents) - first))
-        if len(self._parents) < self._nodes:
-            return chosen.indices, chosen.values
-        # What is not among the best has no child among them, nor has the last of the best.
-        bar = torch.cat(self._logq).topk(self._nodes).values[-1]
-        keep = int((chosen.values > bar).sum())
-        return chosen.indices[:keep], chosen.values[:keep]
-
-    def best(self) -> tuple[Tensor, list[int], list[float]]:
-        """Head rows, parents and logq of the nodes that stay, best first.
-
-        The sort is stable: a child as likely as its parent comes after it.
-        """
-        logq = torch.cat(self._logq)
-        order = logq.sort(descending=True, stable=True).indices[: self._nodes]
-        chosen = order.tolist()
-        place = {ROOT: ROOT, **{old: new for new, old in enumerate(chosen)}}
-        parents = [place[self._parents[old]] for old in chosen]
-        return torch.cat(self._rows)[order], parents, logq[order].tolist()
 
 
 class TranslatorDrafter(Trainable):
@@ -227,9 +176,9 @@ class TranslatorDrafter(Trainable):
             return DraftTree.empty()
         with torch.inference_mode():
             fixed = self._fixed = self._decode(tuple(prefix))
-            rows, parents, logq = self._grow(fixed, Budget(budget.nodes, depth, budget.branch))
-            tokens = self._targets.decode(rows).tolist()
-        return DraftTree.from_parents(tokens, parents, logq, self.name)
+            tree = self._grow(fixed, Budget(budget.nodes, depth, budget.branch))
+            tokens = self._targets.decode(tree.rows).tolist()
+        return DraftTree.from_parents(tokens, tree.parents, tree.logq, self.name)
 
     def _decode(self, prefix: tuple[int, ...]) -> _Fixed:
         """The prefix against what has arrived by now; only rows that are new are run."""
@@ -256,35 +205,21 @@ class TranslatorDrafter(Trainable):
     def _tensor(self, tokens: Sequence[int]) -> Tensor:
         return torch.tensor([tokens], dtype=torch.int64, device=self.device)
 
-    def _grow(self, fixed: _Fixed, budget: Budget) -> tuple[Tensor, list[int], list[float]]:
-        """The tree with the likeliest paths: head rows, parents, log probability of each path.
+    def _grow(self, fixed: _Fixed, budget: Budget) -> Grown:
+        """The tree with the likeliest paths; each node sees the prefix and its own ancestors."""
+        network, past = self.network, fixed.decoded
+        known = past.length
 
-        Level by level as in EAGLE-2 (Li et al. 2024): the best `WIDTH` nodes of a level are run in
-        one pass, in which each sees the prefix and its own ancestors; of all candidates the best
-        `budget.nodes` stay. A child never outranks its parent, so these are a tree.
-        """
-        network, vocabulary = self.network, len(fixed.logits)
-        past, log_p = fixed.decoded, fixed.logits.log_softmax(-1)[None]
-        mask = torch.ones(1, past.length, dtype=torch.bool, device=log_p.device)
-        pool, parents, path_logq = _Pool(budget.nodes), [ROOT], log_p.new_zeros(1)
-        children = min(budget.branch, budget.nodes, vocabulary)
-        for depth in range(1, budget.depth + 1):
-            best = log_p.topk(children, dim=-1)
-            first = pool.add(best.indices, path_logq[:, None] + best.values, parents)
-            nodes, path_logq = pool.worth_expanding(first)
-            if depth == budget.depth or not len(nodes):
-                break
-            parents = [first + node for node in nodes.tolist()]
-            own = torch.eye(len(nodes), dtype=torch.bool, device=mask.device)
-            mask = torch.cat((mask[nodes // children], own), dim=1)
-            tokens = (best.indices.flatten()[nodes] + network.heads.start)[None]
-            states = network.rows(tokens, len(fixed.prefix) + depth, siblings=True)
-            # In a chain every row so far is an ancestor.
-            seen = None if budget.branch == 1 else mask
-            logits, past = network.extend(states, past, fixed.memory, seen)
-            log_p = logits[0].log_softmax(-1)
-            children = min(budget.branch, budget.nodes, vocabulary, WIDTH)
-        return pool.best()
+        def run(level: Level) -> Tensor:
+            nonlocal past
+            tokens = (level.rows + network.heads.start)[None]
+            states = network.rows(tokens, len(fixed.prefix) + level.depth, siblings=True)
+            seen = level.ancestors
+            mask = None if seen is None else functional.pad(seen, (known, 0), value=True)
+            logits, past = network.extend(states, past, fixed.memory, mask)
+            return logits[0]
+
+        return grown(fixed.logits, budget, run)
 
     def describe(self) -> dict[str, Any]:
         assert self._drafts is not None

@@ -7,7 +7,7 @@ out its keys and values, so that a drafter decodes a prefix once and hangs whole
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,22 @@ class TranslatorConfig:
         if self.empty_memory + self.full_memory > 1:
             both = self.empty_memory + self.full_memory
             raise ValueError(f"empty_memory and full_memory add up to {both}, expected at most 1")
+
+
+class Sizes(Protocol):
+    """Of a layer."""
+
+    @property
+    def embed_dim(self) -> int: ...
+
+    @property
+    def num_heads(self) -> int: ...
+
+    @property
+    def ffn_dim(self) -> int: ...
+
+    @property
+    def dropout(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -112,7 +128,7 @@ class Attention(nn.Module):
 class FeedForward(nn.Sequential):
     """Two linear layers around a GELU."""
 
-    def __init__(self, config: TranslatorConfig) -> None:
+    def __init__(self, config: Sizes) -> None:
         super().__init__(
             nn.Linear(config.embed_dim, config.ffn_dim),
             nn.GELU(),
@@ -143,7 +159,7 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Reads earlier rows, then the memory, then thinks."""
 
-    def __init__(self, config: TranslatorConfig) -> None:
+    def __init__(self, config: Sizes) -> None:
         super().__init__()
         width = config.embed_dim
         self.norm_self, self.norm_cross = nn.LayerNorm(width), nn.LayerNorm(width)

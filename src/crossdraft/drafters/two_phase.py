@@ -31,6 +31,7 @@ class TwoPhaseDrafter(Drafter):
         self.prefill, self.decode = prefill, decode
         self.name = f"{prefill.name}{BETWEEN}{decode.name}"
         self.needs = prefill.needs | decode.needs
+        self.stops = prefill.stops and decode.stops
 
     @property
     def phases(self) -> tuple[Drafter, Drafter]:

@@ -61,6 +61,15 @@ class BlockBootstrap:
             value - other_value, None if draws is None else draws - np.asarray(other_draws)
         )
 
+    def quotient(
+        self, first: tuple[Floats, Floats], second: tuple[Floats, Floats]
+    ) -> list[Estimate]:
+        """First ratio over the second, on the same draws as in `difference`."""
+        value, draws = self._values_and_draws(*first)
+        other_value, other_draws = self._values_and_draws(*second)
+        drawn = None if draws is None else _divide(draws, np.asarray(other_draws))
+        return _estimates(_divide(value, other_value), drawn)
+
     def _values_and_draws(
         self, numerators: Floats, denominators: Floats
     ) -> tuple[Floats, Floats | None]:

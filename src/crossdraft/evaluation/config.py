@@ -43,6 +43,8 @@ class EvaluateConfig(BaseModel):
     alone."""
     named: dict[str, str] = {}
     """The same under names of their own."""
+    against: dict[str, list[str]] = {}
+    """What is compared with what, beside the controls: names as they are shown."""
     lm_head: Path | None = None
     """The target's head, where a pair store does not hold it."""
     shuffled_pairs: Path | None = None

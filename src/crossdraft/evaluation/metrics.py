@@ -69,6 +69,8 @@ def ratios(records: Sequence[AnswerRecord], *, with_cost: bool) -> dict[str, Rat
         "alpha": (column["first"], tokens),
         "top5": (column["top5"], tokens),
         "first_window": (column["window"], answers),
+        "window_tau": (column["first_tokens"], answers),
+        "following": (tokens - column["first_tokens"], column["forwards"] - answers),
         "nothing_accepted": (column["nothing"], answers),
         "forwards_per_answer": (column["forwards"], answers),
         "position_match": (column["position_first"], tokens),
@@ -110,11 +112,18 @@ def differences(
     estimates = bootstrap.difference(
         _stacked([one[name] for name in names]), _stacked([other[name] for name in names])
     )
-    return {name: estimate.to_json() for name, estimate in zip(names, estimates, strict=True)}
+    found = {name: estimate.to_json() for name, estimate in zip(names, estimates, strict=True)}
+    (times,) = bootstrap.quotient(_stacked([one["tau"]]), _stacked([other["tau"]]))
+    return {**found, TAU_TIMES: times.to_json()}
 
 
 #: What a difference is worth stating of.
-_COMPARED = ("tau", "tau_per_cost", "alpha", "position_match", "seed_match")
+_COMPARED = (
+    "tau", "tau_per_cost", "window_tau", "following", "first_window", "alpha", "position_match",
+    "seed_match",
+)  # fmt: skip
+#: Beside the differences: one tau over the other.
+TAU_TIMES = "tau_times"
 
 
 def _stacked(made: Sequence[Ratio]) -> Ratio:
@@ -128,6 +137,7 @@ def _columns(records: Sequence[AnswerRecord]) -> dict[str, Floats]:
         {
             "tokens": r.replay.tokens,
             "forwards": r.replay.forwards,
+            "first_tokens": min(r.replay.tokens, sum(r.replay.accepted[:1]) + 1),
             "cost": r.replay.cost,
             "drafted": sum(r.replay.drafted),
             "first": r.ranks.count(0),

@@ -89,6 +89,7 @@ def evaluate(
     tested = [pair for fold in splits for pair in fold.test]
     check_untuned(found, tested)
     running = entrants(config.drafters, config.named)
+    _check_rivals(running, config)
     warnings += _notes_on_checkpoints(running, tested) + notes_on_states(running, config)
     curve = (
         read_cost_curve(config.cost_curve, config.budget.nodes + 1)
@@ -123,10 +124,11 @@ def evaluate(
     compared = {
         label: {
             other: differences(records[label], records[other], bootstrap, with_cost=with_cost)
-            for other in _rivals(label, records)
+            for other in _rivals(label, records, config)
         }
         for label in records
-        if label not in ALWAYS and not label.endswith((SHUFFLED, BLIND))
+        if label in config.against
+        or (label not in ALWAYS and not label.endswith((SHUFFLED, BLIND)))
     }
     states, notes = states_section(running, workshop, splits, config, bootstrap, curve, shuffle)
     warnings += notes
@@ -187,10 +189,28 @@ def _run_drafter(
     return records
 
 
-def _rivals(label: str, records: Mapping[str, object]) -> list[str]:
-    """What a drafter is compared with: the controls that could explain it."""
+def _rivals(label: str, records: Mapping[str, object], config: EvaluateConfig) -> list[str]:
+    """What a drafter is compared with: the controls that could explain it, and what was named."""
     twins = (label + SHUFFLED, label + BLIND)
-    return [name for name in ("position", "suffix", *twins) if name in records]
+    usual = () if label in ALWAYS else ("position", "suffix", *twins)
+    named = config.against.get(label, ())
+    return list(dict.fromkeys(name for name in (*usual, *named) if name in records))
+
+
+def _check_rivals(running: Sequence[Entrant], config: EvaluateConfig) -> None:
+    """Refuse to compare what is not evaluated.
+
+    Raises:
+        InputError: naming it, and what there is.
+    """
+    labels = [entrant.label for entrant in running]
+    for name in (name for one, others in config.against.items() for name in (one, *others)):
+        if name not in labels:
+            raise InputError(
+                f"{name!r} is not evaluated here",
+                where="--against",
+                expected=f"two of {', '.join(labels)}",
+            )
 
 
 def _notes_on_checkpoints(running: Sequence[Entrant], tested: Sequence[Pair]) -> list[str]:

@@ -40,6 +40,18 @@ class Head(Protocol):
         """[..., vocab] of post-final-norm states [..., hidden]."""
         ...
 
+    def embed(self, ids: Tensor) -> Tensor:
+        """[n, hidden] that the target reads in place of ids [n].
+
+        Raises:
+            InputError: the input embedding is not known.
+        """
+        ...
+
+    def only(self, ids: Tensor) -> Head:
+        """The head of some ids alone: its row i says `ids[i]`."""
+        ...
+
     def to(self, target: Any) -> Head:
         """The same head in another number format or place."""
         ...
@@ -68,6 +80,11 @@ class Thoughts(Protocol):
         Raises:
             InputError: none are kept, or damaged.
         """
+        ...
+
+    @property
+    def question_ids(self) -> tuple[int, ...]:
+        """The target's ids of its prompt behind the picture; empty where nobody kept them."""
         ...
 
     @property

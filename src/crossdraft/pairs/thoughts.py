@@ -61,5 +61,9 @@ class Swapped:
         return self.here.top()
 
     @property
+    def question_ids(self) -> tuple[int, ...]:
+        return self.here.question_ids
+
+    @property
     def head(self) -> Head:
         return self.here.head

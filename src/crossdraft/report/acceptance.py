@@ -130,6 +130,8 @@ _COLUMNS = (
     ("alpha", "alpha %", 100, 1),
     ("top5", "top-5 %", 100, 1),
     ("first_window", "first window", 1, 2),
+    ("window_tau", "window tau", 1, 2),
+    ("following", "following tau", 1, 2),
     ("nothing_accepted", "nothing accepted %", 100, 1),
     ("forwards_per_answer", "forwards/answer", 1, 2),
     ("tau_per_cost", "tau/cost", 1, 2),
@@ -189,7 +191,11 @@ def results_markdown(result: Mapping[str, Any]) -> str:
 #: Metrics of a difference: key, title, scale, digits.
 _COMPARED = (
     ("tau", "tau", 1, 2),
+    ("tau_times", "tau, times", 1, 2),
     ("tau_per_cost", "tau/cost", 1, 2),
+    ("first_window", "first window", 1, 2),
+    ("window_tau", "window tau", 1, 2),
+    ("following", "following tau", 1, 2),
     ("alpha", "alpha (points)", 100, 1),
     ("position_match", "position match (points)", 100, 1),
     ("seed_match", "seed match (points)", 100, 1),
@@ -218,6 +224,7 @@ def _differences(result: Mapping[str, Any]) -> list[str]:
         *markdown_table(head, rows),
         "",
         "Both sides are drawn together in the bootstrap: an interval without 0 is a difference. "
+        "*tau, times* is one tau over the other: an interval without 1. "
         f"`@shuffled` reads {_shuffled_reads(result)}, `@blind` is the same network trained and "
         "run without any.",
         "",

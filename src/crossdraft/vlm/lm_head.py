@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,12 @@ class LMHead:
                 hint="take them out of the model with crossdraft lm-head",
             )
         return functional.embedding(ids, self.embedding)
+
+    def only(self, ids: Tensor) -> LMHead:
+        """The head of some ids alone: its row i says `ids[i]`. It embeds nothing."""
+        facts = replace(self.facts, vocab=len(ids), draftable=len(ids), tied=False)
+        bias = None if self.bias is None else self.bias[ids]
+        return LMHead(self.weight[ids], self.norm, None, facts, bias, self.norm_bias)
 
     def to(self, target: torch.dtype | torch.device | str) -> LMHead:
         """The same head in another number format or place."""

@@ -29,9 +29,15 @@ Load = Literal["together", "in_turn"]
 #: The pair's file in a folder that holds a pair, such as one that was tuned.
 PAIR_FILE = "pair.yaml"
 _ABOUT_LOAD = "together: both models are in memory. in_turn: one after the other, to fit one GPU."
-_TOP = ("name", "load", *ROLES)
+_ABOUT_DRAFTING = (
+    "What drafts where nobody says otherwise: names and checkpoints joined by +; ./ is beside this "
+    "file."
+)
+#: Drafts where a pair does not say what does: it needs no event model and no training.
+DRAFTING = "suffix"
+_TOP = ("name", "load", "drafting", *ROLES)
 #: Every key that a single value stands under.
-_KEYS = ("name", "load", *(f"{role}.{key}" for role in ROLES for key in keys_of(role)))
+_KEYS = ("name", "load", "drafting", *(f"{role}.{key}" for role in ROLES for key in keys_of(role)))
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class ModelPair:
         drafter: the model that drafts.
         load: `together`, or `in_turn`: asking for one model frees the other.
         where: the file it was read from.
+        drafting: the drafter that is taken where none is named, as `find_drafter` takes it.
     """
 
     name: str
@@ -51,6 +58,7 @@ class ModelPair:
     drafter: ModelSpec
     load: Load
     where: Path
+    drafting: str = DRAFTING
 
     @classmethod
     def find(cls, text: str, overrides: Iterable[str] = ()) -> ModelPair:
@@ -81,7 +89,11 @@ class ModelPair:
         own = path.parent.resolve() == shipped.FOLDER.resolve()
         folder = shipped.FOLDER if own else path.parent
         target, drafter = (_beside(pair.spec(role), folder) for role in ROLES)
-        return replace(pair, target=target, drafter=drafter)
+        drafting = "+".join(
+            str(folder / piece) if piece.startswith(shipped.BESIDE) else piece
+            for piece in pair.drafting.split("+")
+        )
+        return replace(pair, target=target, drafter=drafter, drafting=drafting)
 
     def spec(self, role: Role) -> ModelSpec:
         """One of the two models."""
@@ -117,12 +129,13 @@ class ModelPair:
     def to_json(self) -> dict[str, Any]:
         """Every key and its value."""
         specs: dict[str, Any] = {role: self.spec(role).to_json(role) for role in ROLES}
-        return {"name": self.name, "load": self.load, **specs}
+        return {"name": self.name, "load": self.load, "drafting": self.drafting, **specs}
 
     def to_yaml(self) -> str:
         """A file that reads back as this pair, with what every key means."""
         keys = self.to_json()
         lines = [f"name: {yaml_text(self.name)}", "", f"# {_ABOUT_LOAD}", f"load: {self.load}"]
+        lines += ["", f"# {_ABOUT_DRAFTING}", f"drafting: {yaml_text(self.drafting)}"]
         for role in ROLES:
             lines += ["", f"{role}:"]
             for key, value in keys[role].items():
@@ -154,10 +167,13 @@ def _checked(keys: Mapping[str, Any], where: Path) -> ModelPair:
         raise whole.error(f"name is {shown(name)}", "a name, for people")
     if load not in get_args(Load):
         raise whole.error(f"load is {shown(load)}", _ABOUT_LOAD)
+    drafting = keys.get("drafting", DRAFTING)
+    if not isinstance(drafting, str) or not drafting:
+        raise whole.error(f"drafting is {shown(drafting)}", _ABOUT_DRAFTING)
     target, drafter = (
         ModelSpec.from_item(Item(keys.get(role), where, role), role) for role in ROLES
     )
-    return ModelPair(name, target, drafter, load, where)
+    return ModelPair(name, target, drafter, load, where, drafting)
 
 
 def _beside(spec: ModelSpec, folder: Path) -> ModelSpec:

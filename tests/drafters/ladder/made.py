@@ -28,7 +28,8 @@ def made_head(hidden: int = HIDDEN, vocab: int = VOCAB) -> LMHead:
     weight = torch.randn(vocab, hidden, generator=torch.Generator().manual_seed(1))
     weight = 4 * weight / weight.norm(dim=1, keepdim=True)
     facts = HeadFacts("made", "Made", vocab, hidden, vocab - 1, False, None, {}, "made")
-    return LMHead(weight, None, None, facts)
+    embedding = torch.randn(vocab, hidden, generator=torch.Generator().manual_seed(4))
+    return LMHead(weight, None, embedding, facts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,12 @@ class Made:
     @property
     def kinds(self) -> frozenset[str]:
         return self.known
+
+    @property
+    def question_ids(self) -> tuple[int, ...]:
+        """Three ids, the same for the same question."""
+        start = zlib.crc32(self.pair.question.encode())
+        return tuple((start + step) % self.vocab for step in (0, 7, 31))
 
     @property
     def head(self) -> Head:

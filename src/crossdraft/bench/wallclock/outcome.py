@@ -14,15 +14,24 @@ from crossdraft.bench.wallclock.configuration import BASELINE, Configuration
 from crossdraft.bench.wallclock.equality import compare
 from crossdraft.bench.wallclock.example import Example, example
 from crossdraft.bench.wallclock.hidden import hidden
-from crossdraft.bench.wallclock.plan import Plan, WallclockConfig, reads_states, reads_words
+from crossdraft.bench.wallclock.plan import (
+    Plan,
+    WallclockConfig,
+    follows,
+    reads_states,
+    reads_words,
+)
 from crossdraft.bench.wallclock.predict import Key, Known, predicted
 from crossdraft.bench.wallclock.record import Run
 from crossdraft.bench.wallclock.summary import Equality, Facts, summarise
+from crossdraft.bench.wallclock.thought import Read, Thought, read_again
 from crossdraft.decoding.event_words import EventWords, silent
 from crossdraft.decoding.overlap import Way
 from crossdraft.decoding.stream import AnswerStream
+from crossdraft.drafters.base import DRAFT_STATES
 from crossdraft.scenes.scene import warnings_about
 from crossdraft.vlm.cost_curve import CostCurves
+from crossdraft.vlm.live_head import head_of
 
 #: Differences of one configuration that are judged; each reads the model in float64.
 _JUDGED = 10
@@ -85,11 +94,11 @@ def outcome(
             f"the machine was busy while {curves.noisy} of the target's costs were measured: "
             "widths may be wrong, other numbers noisy"
         )
-    unseen = [one.name for one in plan.configurations if reads_states(one)]
+    unseen = [one.name for one in plan.configurations if follows(one)]
     if unseen and config.validation:
         warnings.append(
-            f"no prediction for {', '.join(unseen)}: a replay needs hidden states, and the answers "
-            "of this benchmark are kept as words alone"
+            f"no prediction for {', '.join(unseen)}: the event model goes over the target's words "
+            "there, and the model of time has no such passes"
         )
     return Outcome(payload, tuple(warnings), shown)
 
@@ -107,22 +116,35 @@ def _known(plan: Plan, ground: Ground, runs: Sequence[Run], sink: ProgressSink) 
     answers = {(run.part, run.number): run.tokens for run in runs if run.configuration == BASELINE}
     needs = any(reads_words(one) or one.kind == "drafter-only" for one in plan.configurations)
     shuffles = any(one.shuffled for one in plan.configurations)
+    thinks = any(reads_states(one) and not follows(one) for one in plan.configurations)
     words = EventWords(ground.models)
     every = (*plan.test, *plan.validation)
+    said_by_target = [answers[place.part, place.number] for place in every]
+    read = read_again(ground, every, said_by_target, sink) if thinks else [None] * len(every)
+    kept = frozenset({DRAFT_STATES} if thinks else ())
+    head = head_of(ground.models.target) if thinks else None  # one for all: drafters keep by it
 
     def said(place: Place, scene: Any) -> AnswerStream:
-        return words.begin(Way("sequential"), scene, place.question, ground.most, 0.0)[0]
+        return words.begin(Way("sequential"), scene, place.question, ground.most, 0.0, kept)[0]
+
+    def thought(behind: Read | None, stream: AnswerStream) -> Thought | None:
+        if behind is None or head is None:
+            return None
+        return Thought(behind.states, stream.snapshot().states, behind.question_ids, head)
 
     known: dict[Key, Known] = {}
-    for place in track(every, "the event model's words", len(every), sink):
+    asked = zip(every, said_by_target, read, strict=True)
+    for place, answer, behind in track(asked, "the event model's words", len(every), sink):
         mine = said(place, place.scene) if needs else silent()
         other = said(place, place.other) if shuffles else silent()
         known[place.part, place.number] = Known(
             place.question,
-            answers[place.part, place.number],
+            answer,
             mine.snapshot().tokens,
             other.snapshot().tokens,
             len(mine.own),
+            thought(behind, mine),
+            thought(behind, other) if shuffles else None,
         )
     words.close()
     return known
@@ -137,8 +159,8 @@ def _forecasts(
 ) -> dict[str, dict[str, float | None]]:
     totals = {}
     for one in track(plan.configurations, "predictions", len(plan.configurations), sink):
-        if reads_states(one):
-            continue  # a replay would need them, and only words are known
+        if follows(one):
+            continue
         total = predicted(one, ground, by[one.name], known)
         if total is not None:
             totals[one.name] = total

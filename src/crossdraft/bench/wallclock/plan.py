@@ -18,7 +18,7 @@ from crossdraft.drafters.base import (
     OF_THE_EVENT_MODEL,
     TARGET_STATES,
 )
-from crossdraft.drafters.find import find_drafter, seen_drives
+from crossdraft.drafters.find import find_drafter, seen_drives, with_checkpoints
 from crossdraft.pairs.formats import read_pairs
 from crossdraft.pairs.record import Pair
 from crossdraft.scenes.dataset import SceneDataset
@@ -87,6 +87,14 @@ class Plan:
     learned: tuple[Pair, ...]
 
 
+def _found(one: Configuration, config: WallclockConfig) -> Configuration:
+    """With its drafter's place: where the caller says it lies, or the pair brings it."""
+    if one.drafter is None:
+        return one
+    named = config.drafters.get(one.drafter)
+    return replace(one, drafter=named or with_checkpoints(one.drafter, config.pair.drafting))
+
+
 def refuse_sizes(config: WallclockConfig) -> None:
     sizes = (
         ("--alternations", config.rounds, 1), ("--warmup", config.warmup, 0),
@@ -100,10 +108,7 @@ def refuse_sizes(config: WallclockConfig) -> None:
 
 
 def planned(config: WallclockConfig) -> Plan:
-    wanted = tuple(
-        replace(one, drafter=config.drafters.get(one.drafter or "", one.drafter))
-        for one in configurations(config.configs)
-    )
+    wanted = tuple(_found(one, config) for one in configurations(config.configs))
     for one in wanted:
         _refuse_deaf(one)
     dataset = SceneDataset.open(config.scenes)
@@ -192,6 +197,12 @@ def reads_states(one: Configuration) -> bool:
     """Whether its drafter reads hidden states, of either model: words alone do not replay it."""
     states = {DRAFT_STATES, FORCED_STATES, TARGET_STATES}
     return one.drafter is not None and bool(states & find_drafter(one.drafter).needs)
+
+
+def follows(one: Configuration) -> bool:
+    """Whether the event model reads the target's words for it: the model of time knows no such
+    passes."""
+    return one.drafter is not None and FORCED_STATES in find_drafter(one.drafter).needs
 
 
 def places(

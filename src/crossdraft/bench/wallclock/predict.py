@@ -17,6 +17,7 @@ from crossdraft.base.tree import DraftTree, Verification
 from crossdraft.bench.wallclock.answering import Ground, cost_told, passes_of, width_of
 from crossdraft.bench.wallclock.configuration import Configuration
 from crossdraft.bench.wallclock.record import Run
+from crossdraft.bench.wallclock.thought import Thought
 from crossdraft.decoding.arrival import StageTimes
 from crossdraft.decoding.loop import Passes
 from crossdraft.decoding.width import USUAL, Auto, Fixed, Took, Width
@@ -39,6 +40,8 @@ class Known:
         words: the event model's, in the target's tokens; of another scene for a shuffled drafter.
         shuffled: those.
         own: tokens of the event model's answer, in its own tokens.
+        thought: what is behind the answers, where a drafter reads it.
+        shuffled_thought: the same with the other scene's events.
     """
 
     question: str
@@ -46,6 +49,8 @@ class Known:
     words: tuple[int, ...] = ()
     shuffled: tuple[int, ...] = ()
     own: int = 0
+    thought: Thought | None = None
+    shuffled_thought: Thought | None = None
 
 
 def predicted(
@@ -162,7 +167,8 @@ class _Trial:
         totals = []
         for known in asked:
             words = known.shuffled if one.shuffled else known.words
-            pair = Pair("", 0, known.question, 0, words, known.answer)
+            thought = known.shuffled_thought if one.shuffled else known.thought
+            pair = Pair("", 0, known.question, 0, words, known.answer, thoughts=thought)
             totals.append(replayed(self.times, pair, rationed, USUAL, setting).total_ms)
             drafter.finish(known.answer)
         return statistics.mean(totals)
@@ -174,7 +180,7 @@ def _entered(one: Configuration, ground: Ground) -> tuple[Drafter, Width]:
         return NoDrafter(), Fixed(Budget(0, 0, 0))
     stable = ground.stable(one.drafter)
     drafter = stable.bare() if one.kind == "seed-procedure" else stable.fresh()
-    return drafter, width_of(one) or Auto(ground.cost)
+    return drafter, width_of(one) or Auto(ground.cost, stops=drafter.stops)
 
 
 class _Rationed(Drafter):

@@ -93,7 +93,8 @@ def _manifest(plan: Plan, place: Workplace, records: Sequence[Record]) -> Manife
             "tries all of them again",
         )
     begun = _begun(place)
-    return Manifest(plan.schema, shards, plan.questions, plan.source, begun, missing)
+    asked = plan.question_ids
+    return Manifest(plan.schema, shards, plan.questions, plan.source, begun, missing, asked)
 
 
 def _put_head(plan: Plan) -> None:

@@ -82,26 +82,33 @@ def same_tokens(pair: ModelPair, target: ModelFacts, drafter: ModelFacts) -> boo
     ).identical
 
 
-def refuse_questions(spec: ModelSpec, role: Role, scene: Scene, questions: Sequence[str]) -> None:
-    """Refuse questions that no prompt can be made of, such as one with a placeholder in it.
+def ids_of_questions(
+    spec: ModelSpec, role: Role, scene: Scene, questions: Sequence[str]
+) -> tuple[tuple[int, ...], ...]:
+    """What a model reads of each question behind the picture.
 
     Args:
         scene: any one; nothing of it is read.
 
+    Returns:
+        Nothing where no prompt builder is known for the model.
+
     Raises:
-        InputError: naming the question.
+        InputError: naming a question that no prompt can be made of, such as one with a placeholder
+            in it.
     """
     place = spec.place(role)
     architectures = read_config(place)[1]
     try:
         prompts = prompts_of(place, architectures, options_of(spec, role, architectures))
     except InputError:  # of the model's files: whoever loads it says so
-        return
+        return ()
     if prompts is None:
-        return
+        return ()
+    asked = []
     for number, question in enumerate(questions):
         try:
-            prompts(scene, question)
+            asked.append(prompts(scene, question).question)
         except InputError as error:
             raise InputError(
                 f"question {number} cannot be asked of the {role} ({error.found})",
@@ -109,6 +116,7 @@ def refuse_questions(spec: ModelSpec, role: Role, scene: Scene, questions: Seque
                 expected=error.expected,
                 hint=error.hint,
             ) from error
+    return tuple(asked)
 
 
 def refuse_layers(facts: ModelFacts, role: Role, layers: tuple[int, ...]) -> None:

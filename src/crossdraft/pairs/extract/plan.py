@@ -15,8 +15,8 @@ from typing import Any
 from crossdraft.base.errors import InputError
 from crossdraft.pairs.extract.model_facts import (
     ModelFacts,
+    ids_of_questions,
     refuse_layers,
-    refuse_questions,
     same_tokens,
 )
 from crossdraft.pairs.extract.settings import Keep
@@ -73,6 +73,7 @@ class Plan:
         models: what is known of the models.
         shuffled: the drafter sees another drive's events, the target its own scene: a control.
         tuned_on: drives that the drafter was tuned on, if it was: no test may be made of them.
+        question_ids: the target's, as `Manifest.question_ids`.
     """
 
     out: Path
@@ -89,6 +90,7 @@ class Plan:
     models: Mapping[Role, ModelFacts]
     shuffled: bool = False
     tuned_on: tuple[str, ...] = ()
+    question_ids: tuple[tuple[int, ...], ...] = ()
 
     @property
     def shards(self) -> int:
@@ -223,15 +225,14 @@ def make_plan(
         dataset = dataset.thinned(max_samples)
     models = {role: ModelFacts.of(pair.spec(role), role) for role in ROLES}
     _refuse_unfit(pair, keep, models)
-    for role in ROLES:
-        refuse_questions(pair.spec(role), role, dataset[0], questions)
+    asked = {role: ids_of_questions(pair.spec(role), role, dataset[0], questions) for role in ROLES}
     usual = _Usual.of(models)
     plan = Plan(
         out, pair, tuple(dataset), dataset.folder.resolve().name, dataset.fingerprint, split,
         tuple(questions), keep, max_new_tokens,
         max(1, (chunk_size or usual.chunk_size) // len(questions)),
         batch_clips or usual.batch_clips, models, shuffled,
-        tuned_on(pair.drafter.place("drafter")).drives,
+        tuned_on(pair.drafter.place("drafter")).drives, asked["target"],
     )  # fmt: skip
     if shuffled and len({scene.drive for scene in plan.scenes}) < 2:
         raise InputError(

@@ -115,6 +115,8 @@ class Manifest:
         source: what the store was made from; the same whoever made it, and when.
         provenance: when, with what and by which call it was begun.
         missing: clips that failed.
+        question_ids: the target's ids of each question behind the picture, by question index; empty
+            where nobody kept them.
     """
 
     schema: Schema
@@ -123,6 +125,7 @@ class Manifest:
     source: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     missing: tuple[Missing, ...] = ()
+    question_ids: tuple[tuple[int, ...], ...] = ()
 
     @property
     def pairs(self) -> int:

@@ -73,6 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
         schema=_schema(top.sub("schema")),
         shards=tuple(_shard(item) for item in _items(top, "shards")),
         questions=_texts(top, "questions"),
+        question_ids=_id_lists(top, "question_ids"),
         source=top.mapping("source"),
         provenance=top.mapping("provenance"),
         missing=tuple(_missing(item) for item in _items(top, "missing")),
@@ -152,6 +153,17 @@ def _texts(item: Item, key: str) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
         raise item.error(f"{key} holds what is no text", "a list of texts")
     return tuple(values)
+
+
+def _id_lists(item: Item, key: str) -> tuple[tuple[int, ...], ...]:
+    """Lists of ids; none in manifests that do not name the key."""
+    lists = _list(item, key) if key in item.value else []
+    for ids in lists:
+        if not isinstance(ids, list) or not all(
+            type(one) is int and 0 <= one <= MAX_WHOLE for one in ids
+        ):
+            raise item.error(f"{key} holds {shown(ids)}", "lists of ids")
+    return tuple(tuple(ids) for ids in lists)
 
 
 def _list(item: Item, key: str) -> list[Any]:

@@ -127,6 +127,12 @@ class PairStore:
             return pair
         return replace(pair, thoughts=StoredThoughts(self, i))
 
+    def question_ids(self, i: int) -> tuple[int, ...]:
+        """The target's ids of its prompt behind the picture, of pair `i`; empty where the store
+        does not say."""
+        asked, number = self.manifest.question_ids, self.pair(i).question_index
+        return asked[number] if 0 <= number < len(asked) else ()
+
     @cached_property
     def head(self) -> LMHead:
         """The target's head, float32: the file that was named, or the one beside the shards.

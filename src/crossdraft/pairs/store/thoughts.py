@@ -43,6 +43,11 @@ class StoredThoughts:
         return self.store.top(self.row, "target")
 
     @property
+    def question_ids(self) -> tuple[int, ...]:
+        """See `Thoughts.question_ids`."""
+        return self.store.question_ids(self.row)
+
+    @property
     def head(self) -> Head:
         """See `Thoughts.head`."""
         return self.store.head

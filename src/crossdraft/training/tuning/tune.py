@@ -30,7 +30,7 @@ from crossdraft.vlm.checkpoint import inspect
 from crossdraft.vlm.eventgpt.modeling import EventGPTForConditionalGeneration
 from crossdraft.vlm.fingerprint import fingerprint_of
 from crossdraft.vlm.model_spec import FOLDER_KEYS, ModelSpec
-from crossdraft.vlm.pair import PAIR_FILE, ModelPair
+from crossdraft.vlm.pair import DRAFTING, PAIR_FILE, ModelPair
 from crossdraft.vlm.pair_models import PairModels
 from crossdraft.vlm.placement import Placement
 from crossdraft.vlm.tuned import FORMAT, TUNED, tuned_on
@@ -167,6 +167,7 @@ def _tuned_pair(pair: ModelPair, config: TuneConfig) -> ModelPair:
     return replace(
         pair, name=f"{pair.name}-{config.method}", target=target,
         drafter=replace(drafter, model=f"./{DRAFTER}"),
+        drafting=DRAFTING,  # what was trained on the states of the old one is not this one's
     )  # fmt: skip
 
 
