@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from crossdraft.base.tree import Verification
 from crossdraft.bench.made_scene import MadeScene
-from crossdraft.decoding.arrival import Arrival
+from crossdraft.decoding.arrival import Arrival, RecordedStream
 from crossdraft.decoding.overlap import EventSide, InThread, InTurn, Way
 from crossdraft.decoding.overlap_process import InProcess
 from crossdraft.decoding.replay import replay
 from crossdraft.decoding.speculator import Speculator
-from crossdraft.drafters.base import Budget
+from crossdraft.drafters.base import Budget, Context
+from crossdraft.drafters.crossmodal.drafter import CrossmodalDrafter
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.drafters.suffix import SuffixDrafter
 from crossdraft.pairs.record import Pair
+from crossdraft.pairs.thoughts import thoughts_of
 from crossdraft.vlm.pair_models import PairModels
 from tests.bench.tiny_pair import QUESTION
 from tests.decoding.overlap_kit import float64_pair
@@ -23,7 +27,8 @@ from tests.decoding.states_kit import recorded
 from tests.drafters.crossmodal.kit import drafter_of
 
 MOST = 12
-WIDTHS = [Budget.chain(3), Budget.tree(8, 4), None]
+CHAIN = Budget.chain(3)
+WIDTHS = [CHAIN, Budget.tree(8, 4), None]
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +83,44 @@ def test_live_drafts_are_those_of_the_replay(
     ahead = len(offline.drafted) - width.depth - 1
     assert ahead > 3
     assert answer.drafted[:ahead] == offline.drafted[:ahead]
+
+
+@pytest.mark.parametrize("options", [{"memory": "none"}, {"memory": "forced"}, {"max_question": 2}])
+def test_the_next_answer_is_right_behind_one_without_rows(
+    models: PairModels, pair: Pair, options: dict[str, Any]
+) -> None:
+    """An answer told again from words alone, then one with the target's states."""
+    drafter = drafter_of([pair], **options)
+    drafted = []
+    for told in (False, True):
+        if told:
+            stream = RecordedStream(pair.draft_tokens)
+            drafter.begin(Context(QUESTION, stream, head=thoughts_of(pair).head))
+            for place, token in enumerate(pair.target_tokens):
+                drafter.propose(pair.target_tokens[:place], CHAIN)
+                drafter.observe(Verification((), token), None)
+            drafter.finish(pair.target_tokens)
+        speculator = Speculator(models, drafter, width=CHAIN, overlap=Way("sequential"))
+        answer = speculator.ask(MadeScene(), QUESTION, max_new_tokens=MOST)
+        assert answer.tokens == pair.target_tokens
+        drafted.append((answer.drafted, [len(one.path) for one in answer.passes]))
+    assert drafted[0] == drafted[1]
+
+
+def test_the_question_is_read_live(models: PairModels, pair: Pair) -> None:
+    """By the ids that extraction keeps."""
+    asked: list[tuple[int, ...]] = []
+
+    class Noted(CrossmodalDrafter):
+        def begin(self, context: Context) -> None:
+            asked.append(context.question_ids)
+            super().begin(context)
+
+    made = drafter_of([pair])
+    noted = Noted.restore(made.describe(), made.tensors())
+    speculator = Speculator(models, noted, width=CHAIN, overlap=Way("sequential"))
+    speculator.ask(MadeScene(), QUESTION, max_new_tokens=2)
+    replay(noted, pair, CHAIN, Arrival())
+    assert len(asked) >= 2
+    assert set(asked) == {thoughts_of(pair).question_ids}
+    assert asked[0]

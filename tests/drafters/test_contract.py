@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from crossdraft.drafters.base import Budget, Context, Drafter
 from crossdraft.drafters.checkpoint import is_trainable
 from crossdraft.evaluation.config import EvaluateConfig
 from crossdraft.evaluation.run import evaluate
+from tests.drafters.ladder.made import HIDDEN, made_head
 from tests.make import QUESTION, recorded_pairs
 from tests.tiny import built
 
@@ -40,7 +42,8 @@ def ready(name: str, learned: int = 12) -> Drafter:
     else:
         drafter = registry.create(name)
         drafter.fit(recorded_pairs(learned))
-    drafter.begin(Context(QUESTION, RecordedStream((20, 100, 21, 2))))
+    stream = RecordedStream((20, 100, 21, 2), torch.ones(4, HIDDEN))
+    drafter.begin(Context(QUESTION, stream, head=made_head()))
     return drafter
 
 
@@ -70,6 +73,13 @@ def test_proposals_keep_to_the_budget_and_are_pure(
         assert len(children) <= budget.branch
         assert len(set(children)) == len(children)
     assert all(tree.tokens >= 0)
+
+
+@pytest.mark.parametrize("name", ["translator", "bottleneck", "eagle", "crossmodal", "ensemble"])
+def test_what_needs_no_pass_drafts_something(name: str) -> None:
+    """Else the test above would ask for nothing."""
+    drafts = [DRAFTERS[name].propose(prefix, Budget.chain(3)) for prefix in ((), (5,), (5, 6))]
+    assert any(map(len, drafts))
 
 
 @pytest.mark.parametrize("name", NAMES)

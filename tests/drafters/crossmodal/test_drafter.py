@@ -20,7 +20,7 @@ from crossdraft.drafters.crossmodal.config import CrossmodalConfig
 from crossdraft.drafters.crossmodal.drafter import CrossmodalDrafter, Pace
 from crossdraft.pairs.thoughts import thoughts_of
 from tests.drafters.crossmodal.kit import PAIRS, begun, drafter_of, rows_of
-from tests.drafters.ladder.made import HIDDEN, made_head, made_pairs
+from tests.drafters.ladder.made import HIDDEN, Made, made_head, made_pairs
 
 PAIR = max(PAIRS, key=lambda pair: len(pair.draft_tokens))
 TREE, CHAIN = Budget.tree(12, 4), Budget.chain(4)
@@ -49,6 +49,21 @@ def test_each_word_that_arrives_is_read(compiled: bool) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("prefix", [(), (5, 6)])
+def test_the_last_row_is_asked_again_with_a_new_word(
+    compiled: bool, prefix: tuple[int, ...]
+) -> None:
+    """What stands at the root has read it too, not the drafts behind alone."""
+    drafter = drafter_of(compiled=compiled)
+    stream = begun(drafter, PAIR)
+    seen = []
+    for words in range(len(stream) + 1):
+        stream.visible = words
+        seen.append(drafter.propose(prefix, Budget.next_token(6)))
+    assert not any(same(one, other) for one, other in pairwise(seen))
+
+
+@BOTH
 def test_without_memory_no_stream_is_read(compiled: bool) -> None:
     class Silent:
         def snapshot(self) -> Any:
@@ -58,6 +73,32 @@ def test_without_memory_no_stream_is_read(compiled: bool) -> None:
     assert not drafter.needs & {"draft_tokens", "draft_states"}
     drafter.begin(Context("?", RecordedStream(()), head=made_head()))
     assert len(drafter.propose((), TREE)) == 12
+
+
+@BOTH
+def test_the_leak_is_of_training_alone(compiled: bool) -> None:
+    """Live it reads what the event model says itself, as a drafter of the same weights does."""
+    leaking, honest = (drafter_of(compiled=compiled, memory=kind) for kind in ("forced", "own"))
+    honest.network.load_state_dict(leaking.network.state_dict())
+    for visible in (0, 2, len(PAIR.draft_tokens)):
+        for one in (leaking, honest):
+            begun(one, PAIR).visible = visible
+        assert same(leaking.propose((), TREE), honest.propose((), TREE))
+
+
+@BOTH
+def test_words_that_have_not_arrived_change_nothing(compiled: bool) -> None:
+    drafter, own = drafter_of(compiled=compiled), thoughts_of(PAIR).states("own")
+    trees = []
+    for first, later in ((0.0, 0.0), (0.0, 3.0), (3.0, 0.0)):
+        states = torch.cat((own[:2] + first, own[2:] - later))
+        words = (*PAIR.draft_tokens[:2], *(9 if later else 8 for _ in states[2:]))
+        stream = RecordedStream(words, states)
+        stream.visible = 2
+        drafter.begin(Context("?", stream, head=made_head(), question_ids=(4, 5)))
+        trees.append(drafter.propose((5, 6), TREE))
+    assert same(trees[0], trees[1])
+    assert not same(trees[0], trees[2])
 
 
 @BOTH
@@ -127,8 +168,12 @@ def test_words_without_states_beside_them(compiled: bool) -> None:
 
 @BOTH
 def test_only_what_training_answers_hold_is_proposed(compiled: bool) -> None:
-    pairs = made_pairs(4, seed=8)
+    made = made_pairs(4, seed=8)
+    # The head's last id is never drafted, though an answer holds it.
+    odd = replace(made[0], target_tokens=(made_head().draftable, *made[0].target_tokens))
+    pairs = (replace(odd, thoughts=Made(odd)), *made[1:])
     known = {token for pair in pairs for token in pair.target_tokens}
+    known.discard(made_head().draftable)
     trimmed = drafter_of(pairs, compiled=compiled)
     whole = drafter_of(pairs, compiled=compiled, trim_vocabulary=False)
     for drafter, allowed in ((trimmed, known), (whole, set(range(made_head().draftable)))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from crossdraft.drafters.crossmodal.engine import Engine, TorchEngine
 from crossdraft.drafters.level_tree import Grown
 from crossdraft.pairs.thoughts import thoughts_of
 from tests.drafters.crossmodal.kit import PAIRS, begun, drafter_of
-from tests.drafters.ladder.made import HIDDEN, VOCAB
+from tests.drafters.ladder.made import HIDDEN, VOCAB, made_head
 
 SIZES: list[dict[str, Any]] = [
     {},
@@ -98,6 +99,27 @@ def test_both_engines_grow_the_same_trees(
     if (gaps > NOISE).all():  # else rounding decides the order
         assert one.rows.tolist() == other.rows.tolist()
         assert one.parents == other.parents
+
+
+def test_a_head_with_a_bias_is_the_same_in_both() -> None:
+    plain = made_head()
+    pushed = torch.linspace(-6, 6, VOCAB)
+    drafter = DRAFTERS[0]
+    ids = drafter._vocabulary.outputs
+    assert ids is not None
+    trees = []
+    with torch.inference_mode():
+        for bias in (None, pushed):
+            ends = Ends.of(replace(plain, bias=bias), ids, VOCAB, drafter.network)
+            assert fits(drafter.network, ends)
+            for engine in (TorchEngine, CompiledEngine):
+                steps = [("words", [3, -1]), ("tokens", [5, 6])]
+                one = engine(drafter.network, ends)
+                trees.append(live(one, [7, 8], steps, Budget(12, 3, 4), 0.0, True))
+    for by_torch, by_kernels in (trees[:2], trees[2:]):
+        assert by_torch.rows.tolist() == by_kernels.rows.tolist()
+        assert by_torch.logq == pytest.approx(by_kernels.logq, abs=NOISE)
+    assert trees[0].rows.tolist() != trees[2].rows.tolist(), "the bias decides"
 
 
 def test_what_kernels_cannot_do_torch_does() -> None:

@@ -112,6 +112,9 @@ def test_words_arrive_at_every_pace_in_training() -> None:
     assert grows > 0.3
     drafter.network.eval()
     assert (drafter._arrived(lengths, 10) == 20).all()
+    leak = drafter_of(PAIRS, memory="forced")
+    leak.network.train()
+    assert (leak._arrived(lengths, 10) == 20).all(), "the leak is there as a whole"
 
 
 def told(memory: str) -> float:

@@ -268,4 +268,6 @@ def _overlap(
         return None
     if configuration.beside == "sequential":
         return Way("sequential")
+    if configuration.beside == "unasked":
+        return Way("none")
     return ground.beside(configuration.shuffled)

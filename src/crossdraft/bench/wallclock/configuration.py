@@ -3,7 +3,7 @@
     none   hf-generate   hf-prompt-lookup   drafter-only   seed-procedure=ADAPTER
     suffix   suffix+translator   runs/translator+separate-verify   suffix+nodes=60   suffix+gamma=5
     drafter-text+overlap   drafter-text+sequential   runs/translator+overlap+shuffled
-    suffix+top-k=3   suffix+typical
+    ensemble+unasked   suffix+top-k=3   suffix+typical
 
 Behind a drafter, joined by `+`, stand modifiers; what is not one belongs to the drafter's name.
 """
@@ -18,7 +18,7 @@ from crossdraft.base.errors import InputError
 from crossdraft.decoding.rules import relaxed
 
 Kind = Literal["plain", "speculative", "hf", "seed-procedure", "drafter-only"]
-Beside = Literal["unsaid", "overlap", "sequential"]
+Beside = Literal["unsaid", "overlap", "sequential", "unasked"]
 
 BASELINE = "none"
 HF_GENERATE, HF_LOOKUP = "hf-generate", "hf-prompt-lookup"
@@ -26,13 +26,16 @@ SEED, DRAFTER_ONLY = "seed-procedure", "drafter-only"
 #: What the seed procedure translates with where nothing is named: the event model's words as they
 #: are.
 _IDENTITY = "drafter-text"
-_MODIFIERS = ("tail", "separate-verify", "overlap", "sequential", "shuffled", "typical")
+_MODIFIERS = (
+    "tail", "separate-verify", "overlap", "sequential", "unasked", "shuffled", "typical",
+)  # fmt: skip
 _NUMBERED = re.compile(r"(nodes|gamma|top-k)=[0-9]{1,4}")
 
 #: Modifiers that exclude each other.
 _EITHER = (
     ("tail", "separate-verify"), ("overlap", "sequential"), ("nodes", "gamma"),
-    ("top-k", "typical"),
+    ("top-k", "typical"), ("overlap", "unasked"), ("sequential", "unasked"),
+    ("shuffled", "unasked"),
 )  # fmt: skip
 
 
@@ -46,7 +49,7 @@ class Configuration:
         drafter: who drafts, as `find_drafter` takes it; None where nobody does.
         tail: whether drafts ride on the prefill's tail; else the prefill runs alone.
         beside: how the event model works: while the target does, also where nothing is said, or
-            before it.
+            before it, or not at all: the drafter reads nothing of it.
         shuffled: the event model sees another drive's scene.
         nodes: of every tree; None: as many as pay by the measured costs.
         gamma: length of every chain, in place of trees.
@@ -143,6 +146,8 @@ def _modified(one: Configuration, word: str) -> Configuration:
         return replace(one, beside="overlap")
     if word == "sequential":
         return replace(one, beside="sequential")
+    if word == "unasked":
+        return replace(one, beside="unasked")
     if word == "shuffled":
         return replace(one, shuffled=True)
     if name in ("top-k", "typical"):

@@ -168,6 +168,8 @@ class _Trial:
         for known in asked:
             words = known.shuffled if one.shuffled else known.words
             thought = known.shuffled_thought if one.shuffled else known.thought
+            if one.beside == "unasked":
+                words, thought = (), thought and thought.unasked()
             pair = Pair("", 0, known.question, 0, words, known.answer, thoughts=thought)
             totals.append(replayed(self.times, pair, rationed, USUAL, setting).total_ms)
             drafter.finish(known.answer)

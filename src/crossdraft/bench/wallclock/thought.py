@@ -6,7 +6,7 @@ Nothing of it is timed: the models go over the answers once more, behind the mea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from torch import Tensor
@@ -44,6 +44,10 @@ class Thought:
         if found is None:
             raise InputError(f"no {kind} states here", expected=", ".join(sorted(self.kinds)))
         return found
+
+    def unasked(self) -> Thought:
+        """The same where the event model says nothing."""
+        return self if self.own is None else replace(self, own=self.own[:0])
 
     def top(self) -> Top:
         """Nobody keeps logits here."""

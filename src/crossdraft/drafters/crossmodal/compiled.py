@@ -52,8 +52,7 @@ class CompiledEngine:
         layers, width = config.num_layers, config.embed_dim
         rows = config.max_question + config.max_seq_len + _DEEPEST * WIDTH
         self._cache = Cache(
-            *(np.zeros((layers, rows, width), np.float32) for _ in range(2)),
-            *(np.zeros((layers, 1 + config.max_seq_len, width), np.float32) for _ in range(2)),
+            *_room(layers, width, rows), *_room(layers, width, 1 + config.max_seq_len)
         )
 
     def begin(self, question: Sequence[int]) -> None:
@@ -110,6 +109,12 @@ class CompiledEngine:
         ids = np.array(tokens, np.int64)
         none = len(self._weights.tokens) - 1
         return np.where((ids < 0) | (ids >= none), none, ids)
+
+
+def _room(layers: int, width: int, rows: int) -> tuple[Floats, Floats]:
+    """Keys [layers, width, rows] and values [layers, rows, width]."""
+    shape = (layers, rows, width)
+    return np.zeros((layers, width, rows), np.float32), np.zeros(shape, np.float32)
 
 
 def _weights(network: Crossmodal, ends: Ends) -> Weights:

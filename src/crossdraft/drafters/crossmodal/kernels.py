@@ -68,10 +68,10 @@ class Reader(NamedTuple):
 class Cache(NamedTuple):
     """Keys and values of one answer."""
 
-    keys: Floats  # [layers, rows, width]
-    values: Floats
-    memory_keys: Floats  # [layers, 1 + words, width]
-    memory_values: Floats
+    keys: Floats  # [layers, width, rows]
+    values: Floats  # [layers, rows, width]
+    memory_keys: Floats  # [layers, width, 1 + words]
+    memory_values: Floats  # [layers, 1 + words, width]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -222,30 +222,68 @@ def remember(reader: Reader, cache: Cache, ids: Ints, states: Floats, first: int
     both = np.empty((count, 2 * width), np.float32)
     for layer in range(reader.key_value.shape[0]):
         linear(rows, reader.key_value[layer], reader.key_value_bias[layer], both)
-        cache.memory_keys[layer, first : first + count] = both[:, :width]
+        cache.memory_keys[layer, :, first : first + count] = both[:, :width].T
         cache.memory_values[layer, first : first + count] = both[:, width:]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _exponentials(values: Floats) -> float:
+    """exp(x - the largest x), in place, and their sum.
+
+    Within 1e-6 of it relatively: two to the power of a whole number, which is written into the
+    exponent's bits, times that of a fraction, which is a polynomial. Many run at a time.
+    """
+    count = values.shape[0]
+    top = values[0]
+    for i in range(count):
+        top = max(top, values[i])
+    bits = np.empty(count, np.int32)
+    for i in range(count):
+        power = max(values[i] - top, np.float32(-80.0)) * np.float32(1.4426950408889634)
+        whole = np.int32(power) - np.int32(1)
+        part = (power - np.float32(whole) - np.float32(0.5)) * np.float32(0.6931471805599453)
+        near = np.float32(1.0 / 720.0)
+        near = near * part + np.float32(1.0 / 120.0)
+        near = near * part + np.float32(1.0 / 24.0)
+        near = near * part + np.float32(1.0 / 6.0)
+        near = near * part + np.float32(0.5)
+        near = near * part + np.float32(1.0)
+        near = near * part + np.float32(1.0)
+        values[i] = near * np.float32(1.4142135623730951)
+        bits[i] = (whole + np.int32(127)) << np.int32(23)
+    powers = bits.view(np.float32)
+    total = np.float32(0.0)
+    for i in range(count):
+        values[i] *= powers[i]
+        total += values[i]
+    return total  # type: ignore[return-value]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _attend(
     query: Floats, keys: Floats, values: Floats, before: int, more: Ints, heads: int, out: Floats
 ) -> None:
-    """One row: the rows before `before`, and those of `more`."""
+    """One row: the rows before `before`, and those of `more`.
+
+    Args:
+        keys: [width, rows]: a number of all rows stands side by side, so that no sum is taken
+            across.
+        values: [rows, width].
+    """
     width, count = query.shape[0], before + more.shape[0]
     part = width // heads
     scale = np.float32(1.0 / math.sqrt(part))
     shares = np.empty(count, np.float32)
     for h in range(heads):
         first, end = h * part, (h + 1) * part
-        top = np.float32(-np.inf)
-        for i in range(count):
-            row = i if i < before else more[i - before]
-            shares[i] = _dot(query[first:end], keys[row, first:end]) * scale
-            top = max(top, shares[i])
-        total = np.float32(0.0)
-        for i in range(count):
-            shares[i] = math.exp(shares[i] - top)
-            total += shares[i]
+        shares[:] = 0.0
+        for j in range(first, end):
+            asked, key = query[j] * scale, keys[j]
+            for i in range(before):
+                shares[i] += asked * key[i]
+            for i in range(more.shape[0]):
+                shares[before + i] += asked * key[more[i]]
+        total = _exponentials(shares)
         out[first:end] = 0.0
         for i in range(count):
             row, share = i if i < before else more[i - before], shares[i] / total
@@ -276,7 +314,7 @@ def through(
         _layer_norm(rows, weights.self_norm[layer], weights.layer_eps, normed)
         linear(normed, weights.self_in[layer], weights.self_in_bias[layer], joined)
         for r in range(count):
-            keys[first + r] = joined[r, width : 2 * width]
+            keys[:, first + r] = joined[r, width : 2 * width]
             values[first + r] = joined[r, 2 * width :]
         for r in range(count):
             _attend(
@@ -330,10 +368,7 @@ def _likeliest(weights: Weights, states: Floats, best: Ints, logp: Floats) -> No
                 place -= 1
             logp[r, place], best[r, place] = score, i
             held = min(held + 1, wanted)
-        top, total = logp[r, 0], 0.0
-        for i in range(scores.shape[1]):
-            total += math.exp(scores[r, i] - top)
-        logp[r] -= top + math.log(total)
+        logp[r] -= logp[r, 0] + math.log(_exponentials(scores[r]))
 
 
 @njit(cache=True, nogil=True)

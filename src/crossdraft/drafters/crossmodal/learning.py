@@ -48,7 +48,7 @@ class LearningCrossmodal(Trainable):
     training_defaults: ClassVar[Mapping[str, Any]] = {
         "learning_rate": 2e-3,
         "batch_size": 16,
-        "num_epochs": 12,
+        "num_epochs": 10,
         "warmup": 0.05,
     }
 
