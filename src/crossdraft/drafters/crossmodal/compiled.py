@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from crossdraft.drafters.base import Budget
 from crossdraft.drafters.crossmodal import kernels
+from crossdraft.drafters.crossmodal.arithmetic import Floats, Ints
 from crossdraft.drafters.crossmodal.ends import Ends
-from crossdraft.drafters.crossmodal.kernels import Cache, Floats, Ints, Reader, Weights
+from crossdraft.drafters.crossmodal.kernels import Cache, Reader, Weights
 from crossdraft.drafters.crossmodal.network import Crossmodal
 from crossdraft.drafters.level_tree import WIDTH, Grown
 from crossdraft.drafters.translator_network import DecoderLayer
@@ -20,6 +21,8 @@ from crossdraft.vlm.lm_head import LMHead
 
 #: Levels of drafts that the cache has room for.
 _DEEPEST = 64
+#: Questions whose rows are kept.
+_QUESTIONS = 64
 
 
 def fits(network: Crossmodal, ends: Ends) -> bool:
@@ -49,6 +52,7 @@ class CompiledEngine:
             position = network.question_position.weight
             self._question_position = _array(position)
         config = self._config
+        self._questions: dict[tuple[int, ...], tuple[Floats, Floats, Floats]] = {}
         layers, width = config.num_layers, config.embed_dim
         rows = config.max_question + config.max_seq_len + _DEEPEST * WIDTH
         self._cache = Cache(
@@ -65,6 +69,21 @@ class CompiledEngine:
         )  # fmt: skip
         self._words, self._known, self._place = 1, 0, 0
 
+    def _ask(self) -> None:
+        """Go through the question; what it comes to before a word has arrived is kept: the same
+        questions are asked again and again."""
+        asked = tuple(self._question.tolist())
+        count, fresh = len(asked), self._words == 1
+        if fresh and (kept := self._questions.get(asked)) is not None:
+            self._cache.keys[:, :, :count], self._cache.values[:, :count], self._said = kept
+        else:
+            position = self._question_position[count - 1 :: -1]
+            tokens = self._weights.tokens[self._question]
+            self._run(self._weights.null_state + tokens + position, 0)
+            if fresh and len(self._questions) < _QUESTIONS:
+                keys, values = self._cache.keys[:, :, :count], self._cache.values[:, :count]
+                self._questions[asked] = keys.copy(), values.copy(), self._said
+
     def remember(self, states: Tensor, tokens: Sequence[int]) -> None:
         """See `Engine.remember`."""
         rows = np.ascontiguousarray(states.numpy(), np.float32)
@@ -79,13 +98,16 @@ class CompiledEngine:
             if states
             else np.empty((0, self._weights.out.shape[0]), np.float32)
         )
-        begun = first >= 0
-        rows = kernels.answer_rows(self._weights, self._ids(tokens), known, max(0, first))
-        start = asked + first if begun else 0
-        if not begun:
-            position = self._question_position[asked - 1 :: -1]
-            question = self._weights.null_state + self._weights.tokens[self._question] + position
-            rows = np.concatenate((question, rows))
+        if first < 0:
+            self._ask()
+        first = max(0, first)
+        if tokens:
+            rows = kernels.answer_rows(self._weights, self._ids(tokens), known, first)
+            self._run(rows, asked + first)
+        self._known, self._place = asked + first + len(tokens), first + len(tokens)
+
+    def _run(self, rows: Floats, start: int) -> None:
+        """Go through rows, each seeing those before it, and predict behind the last one."""
         count = len(rows)
         before = np.arange(start + 1, start + count + 1)
         nothing = np.zeros(count, np.int64)
@@ -94,7 +116,6 @@ class CompiledEngine:
         )
         self._said = np.empty((1, self._weights.out.shape[0]), np.float32)
         kernels.said(self._weights, rows[-1:], self._said)
-        self._known, self._place = start + count, max(0, first) + len(tokens)
 
     def grow(self, budget: Budget, least: float) -> Grown:
         """See `Engine.grow`."""

@@ -4,6 +4,7 @@ behind every pass with the same weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from crossdraft.drafters.crossmodal.config import CrossmodalConfig
 from crossdraft.drafters.crossmodal.engine import Engine, TorchEngine
 from crossdraft.drafters.crossmodal.learning import LearningCrossmodal
 from crossdraft.drafters.crossmodal.network import NO_TOKEN
+from crossdraft.drafters.level_tree import Grown
 
 #: What a row of the answer was made of: its token, and whether its state was known.
 _MadeOf = tuple[int, bool]
@@ -93,8 +95,8 @@ class CrossmodalDrafter(LearningCrossmodal):
             return DraftTree.empty()
         self._remember(self._context.stream.snapshot())
         self._go_through(tuple(prefix))
-        began_ms = now_ms()
-        tree = self._engine.grow(replace(budget, depth=depth), self._pace.least(budget))
+        began_ms, least = now_ms(), self._pace.least(budget)
+        tree = _worth(self._engine.grow(replace(budget, depth=depth), least), least)
         self._took = tree.run, now_ms() - began_ms
         return DraftTree.from_parents(tree.rows.tolist(), tree.parents, tree.logq, self.name)
 
@@ -153,6 +155,15 @@ class CrossmodalDrafter(LearningCrossmodal):
                 expected=f"{trained}, as it was trained on",
                 hint="a drafter is of the two models that it was trained with",
             )
+
+
+def _worth(tree: Grown, least: float) -> Grown:
+    """Without nodes that are half as likely as those that it pays to go through: whoever verifies
+    would cut them."""
+    if not least:
+        return tree
+    kept = sum(value >= math.log(least / 2) for value in tree.logq)
+    return Grown(tree.rows[:kept], tree.parents[:kept], tree.logq[:kept], tree.run)
 
 
 def _common(one: Sequence[_MadeOf], other: Sequence[_MadeOf]) -> int:

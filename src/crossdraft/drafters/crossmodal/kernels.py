@@ -8,15 +8,21 @@ stand one behind the other in one cache; drafts are overwritten by the next prop
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-_ROOT_HALF = np.float32(0.7071067811865476)
-Ints = NDArray[np.int64]
+from crossdraft.drafters.crossmodal.arithmetic import (
+    Floats,
+    Ints,
+    attend,
+    dot,
+    exponentials,
+    gelu,
+    layer_norm,
+    linear,
+)
 
 
 class Weights(NamedTuple):
@@ -75,108 +81,6 @@ class Cache(NamedTuple):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _dot(one: Floats, other: Floats) -> float:
-    total = np.float32(0.0)
-    for i in range(one.shape[0]):
-        total += one[i] * other[i]
-    return total  # type: ignore[return-value]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _dots4(row: Floats, weight: Floats, bias: Floats, first: int, out: Floats) -> None:
-    """Four outputs from `first` on; each number of the row is read once for all of them."""
-    w0, w1, w2, w3 = weight[first], weight[first + 1], weight[first + 2], weight[first + 3]
-    a, b, c, d = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    for i in range(row.shape[0]):
-        x = row[i]
-        a += x * w0[i]
-        b += x * w1[i]
-        c += x * w2[i]
-        d += x * w3[i]
-    out[first] = a + bias[first]
-    out[first + 1] = b + bias[first + 1]
-    out[first + 2] = c + bias[first + 2]
-    out[first + 3] = d + bias[first + 3]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _dots8(
-    row: Floats, other: Floats, weight: Floats, bias: Floats, first: int, out: Floats, more: Floats
-) -> None:
-    """The same of two rows, which share the weights that are read."""
-    w0, w1, w2, w3 = weight[first], weight[first + 1], weight[first + 2], weight[first + 3]
-    a, b, c, d = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    e, f, g, h = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    for i in range(row.shape[0]):
-        x, y = row[i], other[i]
-        a += x * w0[i]
-        b += x * w1[i]
-        c += x * w2[i]
-        d += x * w3[i]
-        e += y * w0[i]
-        f += y * w1[i]
-        g += y * w2[i]
-        h += y * w3[i]
-    out[first], more[first] = a + bias[first], e + bias[first]
-    out[first + 1], more[first + 1] = b + bias[first + 1], f + bias[first + 1]
-    out[first + 2], more[first + 2] = c + bias[first + 2], g + bias[first + 2]
-    out[first + 3], more[first + 3] = d + bias[first + 3], h + bias[first + 3]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _erf(value: Any) -> Any:
-    """Within 1e-6 of erf: a quotient of polynomials (Eigen's), which unlike a call runs many at a
-    time."""
-    x = min(max(value, np.float32(-4.0)), np.float32(4.0))
-    y = x * x
-    top = np.float32(-2.72614225801306e-10)
-    top = top * y + np.float32(2.77068142495902e-08)
-    top = top * y - np.float32(2.10102402082508e-06)
-    top = top * y - np.float32(5.69250639462346e-05)
-    top = top * y - np.float32(7.34990630326855e-04)
-    top = top * y - np.float32(2.95459980854025e-03)
-    top = top * y - np.float32(1.60960333262415e-02)
-    low = np.float32(-1.45660718464996e-05)
-    low = low * y - np.float32(2.13374055278905e-04)
-    low = low * y - np.float32(1.68282697438203e-03)
-    low = low * y - np.float32(7.37332916720468e-03)
-    low = low * y - np.float32(1.42647390514189e-02)
-    return x * top / low
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def linear(rows: Floats, weight: Floats, bias: Floats, out: Floats) -> None:
-    """out[r] = weight rows[r] + bias; by blocks of two rows and four outputs, since reading the
-    weights is what takes the time."""
-    count, outputs = rows.shape[0], weight.shape[0]
-    even, whole = count - count % 2, outputs - outputs % 4
-    for o in range(0, whole, 4):
-        for r in range(0, even, 2):
-            _dots8(rows[r], rows[r + 1], weight, bias, o, out[r], out[r + 1])
-        if even < count:
-            _dots4(rows[even], weight, bias, o, out[even])
-    for o in range(whole, outputs):
-        for r in range(count):
-            out[r, o] = _dot(rows[r], weight[o]) + bias[o]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _layer_norm(rows: Floats, norm: Floats, eps: float, out: Floats) -> None:
-    width = rows.shape[1]
-    for r in range(rows.shape[0]):
-        mean = np.float32(0.0)
-        for i in range(width):
-            mean += rows[r, i]
-        mean /= width
-        spread = np.float32(0.0)
-        for i in range(width):
-            spread += (rows[r, i] - mean) * (rows[r, i] - mean)
-        scale = np.float32(1.0 / math.sqrt(spread / width + eps))
-        for i in range(width):
-            out[r, i] = (rows[r, i] - mean) * scale * norm[0, i] + norm[1, i]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
 def _state_row(state: Floats, norm: Floats, weight: Floats, eps: float, out: Floats) -> None:
     """A state through its norm and a matrix."""
     squares = np.float32(0.0)
@@ -188,7 +92,7 @@ def _state_row(state: Floats, norm: Floats, weight: Floats, eps: float, out: Flo
     for i in range(hidden):
         normed[i] = state[i] * scale * norm[i]
     for o in range(out.shape[0]):
-        out[o] = _dot(normed, weight[o])
+        out[o] = dot(normed, weight[o])
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -227,71 +131,6 @@ def remember(reader: Reader, cache: Cache, ids: Ints, states: Floats, first: int
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _exponentials(values: Floats) -> float:
-    """exp(x - the largest x), in place, and their sum.
-
-    Within 1e-6 of it relatively: two to the power of a whole number, which is written into the
-    exponent's bits, times that of a fraction, which is a polynomial. Many run at a time.
-    """
-    count = values.shape[0]
-    top = values[0]
-    for i in range(count):
-        top = max(top, values[i])
-    bits = np.empty(count, np.int32)
-    for i in range(count):
-        power = max(values[i] - top, np.float32(-80.0)) * np.float32(1.4426950408889634)
-        whole = np.int32(power) - np.int32(1)
-        part = (power - np.float32(whole) - np.float32(0.5)) * np.float32(0.6931471805599453)
-        near = np.float32(1.0 / 720.0)
-        near = near * part + np.float32(1.0 / 120.0)
-        near = near * part + np.float32(1.0 / 24.0)
-        near = near * part + np.float32(1.0 / 6.0)
-        near = near * part + np.float32(0.5)
-        near = near * part + np.float32(1.0)
-        near = near * part + np.float32(1.0)
-        values[i] = near * np.float32(1.4142135623730951)
-        bits[i] = (whole + np.int32(127)) << np.int32(23)
-    powers = bits.view(np.float32)
-    total = np.float32(0.0)
-    for i in range(count):
-        values[i] *= powers[i]
-        total += values[i]
-    return total  # type: ignore[return-value]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _attend(
-    query: Floats, keys: Floats, values: Floats, before: int, more: Ints, heads: int, out: Floats
-) -> None:
-    """One row: the rows before `before`, and those of `more`.
-
-    Args:
-        keys: [width, rows]: a number of all rows stands side by side, so that no sum is taken
-            across.
-        values: [rows, width].
-    """
-    width, count = query.shape[0], before + more.shape[0]
-    part = width // heads
-    scale = np.float32(1.0 / math.sqrt(part))
-    shares = np.empty(count, np.float32)
-    for h in range(heads):
-        first, end = h * part, (h + 1) * part
-        shares[:] = 0.0
-        for j in range(first, end):
-            asked, key = query[j] * scale, keys[j]
-            for i in range(before):
-                shares[i] += asked * key[i]
-            for i in range(more.shape[0]):
-                shares[before + i] += asked * key[more[i]]
-        total = _exponentials(shares)
-        out[first:end] = 0.0
-        for i in range(count):
-            row, share = i if i < before else more[i - before], shares[i] / total
-            for j in range(first, end):
-                out[j] += share * values[row, j]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
 def through(
     weights: Weights, cache: Cache, rows: Floats, first: int, before: Ints, more: Ints,
     counts: Ints, words: int,
@@ -311,33 +150,30 @@ def through(
     none = np.empty(0, np.int64)
     for layer in range(weights.self_in.shape[0]):
         keys, values = cache.keys[layer], cache.values[layer]
-        _layer_norm(rows, weights.self_norm[layer], weights.layer_eps, normed)
+        layer_norm(rows, weights.self_norm[layer], weights.layer_eps, normed)
         linear(normed, weights.self_in[layer], weights.self_in_bias[layer], joined)
         for r in range(count):
             keys[:, first + r] = joined[r, width : 2 * width]
             values[first + r] = joined[r, 2 * width :]
         for r in range(count):
-            _attend(
+            attend(
                 joined[r, :width], keys, values, before[r], more[r, : counts[r]], weights.heads,
                 mixed[r],
             )  # fmt: skip
         linear(mixed, weights.self_out[layer], weights.self_out_bias[layer], normed)
         rows += normed
-        _layer_norm(rows, weights.cross_norm[layer], weights.layer_eps, normed)
+        layer_norm(rows, weights.cross_norm[layer], weights.layer_eps, normed)
         linear(normed, weights.cross_query[layer], weights.cross_query_bias[layer], mixed)
         for r in range(count):
-            _attend(
+            attend(
                 mixed[r], cache.memory_keys[layer], cache.memory_values[layer], words, none,
                 weights.heads, normed[r],
             )  # fmt: skip
         linear(normed, weights.cross_out[layer], weights.cross_out_bias[layer], mixed)
         rows += mixed
-        _layer_norm(rows, weights.ffn_norm[layer], weights.layer_eps, normed)
+        layer_norm(rows, weights.ffn_norm[layer], weights.layer_eps, normed)
         linear(normed, weights.ffn_in[layer], weights.ffn_in_bias[layer], inner)
-        for r in range(count):
-            for i in range(inner.shape[1]):
-                x = inner[r, i]
-                inner[r, i] = np.float32(0.5) * x * (np.float32(1.0) + _erf(x * _ROOT_HALF))
+        gelu(inner)
         linear(inner, weights.ffn_out[layer], weights.ffn_out_bias[layer], mixed)
         rows += mixed
 
@@ -346,7 +182,7 @@ def through(
 def said(weights: Weights, rows: Floats, out: Floats) -> None:
     """[n, hidden] states that rows which have been through predict."""
     normed = np.empty_like(rows)
-    _layer_norm(rows, weights.out_norm, weights.layer_eps, normed)
+    layer_norm(rows, weights.out_norm, weights.layer_eps, normed)
     linear(normed, weights.out, np.zeros(weights.out.shape[0], np.float32), out)
 
 
@@ -368,7 +204,7 @@ def _likeliest(weights: Weights, states: Floats, best: Ints, logp: Floats) -> No
                 place -= 1
             logp[r, place], best[r, place] = score, i
             held = min(held + 1, wanted)
-        logp[r] -= logp[r, 0] + math.log(_exponentials(scores[r]))
+        logp[r] -= logp[r, 0] + math.log(exponentials(scores[r]))
 
 
 @njit(cache=True, nogil=True)
