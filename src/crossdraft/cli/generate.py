@@ -165,6 +165,8 @@ def generate(
     width, way = width_of(nodes, gamma, auto), overlap_of(overlap)
     rule = rule_of(temperature, top_k, top_p, seed, relaxed)
     found, chosen = scene_of(scene, sensor), pair_of(pair, overrides)
+    if drafter is None and overlap is None and found.events_path is None:
+        way = overlap_of("none")  # nobody asked for events to be simulated
     config: dict[str, object] = {
         "pair": chosen.to_json(), "question": asked if isinstance(asked, str) else list(asked),
         "drafter": drafter, "nodes": nodes, "gamma": gamma, "max_new_tokens": max_new_tokens,
@@ -178,6 +180,7 @@ def generate(
         if overlap is not None and not hears:
             needless = f"drafter {speculator.drafter.name}, which reads no words of an event model"
             refuse_without_effect({"--overlap": overlap}, needless)
+        hears = hears and (way is None or way.mode != "none")
         reads = answer_with == "drafter" or hears
         shown = with_events(chosen, found) if reads else found
         for text in warnings_about(shown):
