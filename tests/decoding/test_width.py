@@ -213,3 +213,17 @@ def test_costs_are_the_measured_ones_of_trees_and_go_on_beyond() -> None:
 
 def test_costs_of_one_width_alone_stay_as_they_are() -> None:
     assert cost_of(curves({1: 1.0}))(40) == 1.0
+
+
+def test_a_drafter_that_stops_by_itself_is_told_the_prices() -> None:
+    """As deep as it may, at what a token and a node take of late."""
+    width = Auto(dear, stops=True)
+    assert width.budget(0) == USUAL, "nothing is known yet"
+    drive(width, 6, lambda _: 3, drafted=10)
+    asked = width.budget(1)
+    assert (asked.nodes, asked.depth) == (USUAL.nodes, USUAL.depth)
+    assert asked.token_ms == pytest.approx(STEP_MS * dear(11) / 3)
+    assert asked.node_ms == pytest.approx(0.1 * STEP_MS)
+    other = Auto(dear)
+    drive(other, 6, lambda _: 3, drafted=10)
+    assert other.budget(1).token_ms == other.budget(1).node_ms == 0.0

@@ -141,3 +141,16 @@ def test_drives_that_checkpoints_have_seen(here: Path) -> None:
     )  # fmt: skip
     assert seen_drives("suffix+run") == {"north", "south"}
     assert seen_drives("suffix") == frozenset()
+
+
+def test_a_pair_brings_what_has_to_be_trained(here: Path) -> None:
+    """Its checkpoints stand for their names, all it drafts with for `ensemble`."""
+    drafting = "suffix+run"
+    (name,) = set(parts(find_drafter(drafting))) - {"suffix"}
+    assert find_drafter(name, drafting).name == name
+    assert parts(find_drafter("ensemble", drafting)) == ("suffix", name)
+    assert parts(find_drafter(f"position+{name}", drafting)) == ("position", name)
+    assert find_drafter("suffix", drafting).name == "suffix"
+    assert find_drafter("run", drafting).name == name, "a path stays what it is"
+    with pytest.raises(InputError, match="must be trained first"):
+        find_drafter("ensemble", "suffix")

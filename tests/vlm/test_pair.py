@@ -292,3 +292,16 @@ def test_the_documented_file_and_keys(tmp_path: Path) -> None:
     assert (pair.load, pair.drafter.dtype) == ("in_turn", "nf4")
     for key in ("name", "load", *keys_of("drafter")):
         assert f"\n| `{key}` |" in page, key
+
+
+def test_what_a_pair_drafts_with_lies_beside_its_file(tmp_path: Path) -> None:
+    text = "target:\n  model: a\ndrafter:\n  model: b\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    assert ModelPair.read(tmp_path / "mine.yaml").drafting == "suffix"
+    (tmp_path / "mine.yaml").write_text(text + "drafting: suffix+./run+../x\n")
+    assert ModelPair.read(tmp_path / "mine.yaml").drafting == f"suffix+{tmp_path / 'run'}+../x"
+    for wrong in ("drafting: 3", "drafting: ''", "drafting: [suffix]"):
+        (tmp_path / "mine.yaml").write_text(text + wrong)
+        with pytest.raises(InputError, match="drafting is"):
+            ModelPair.read(tmp_path / "mine.yaml")
+    assert ModelPair.find("embedded", ["drafting=none"]).drafting == "none"

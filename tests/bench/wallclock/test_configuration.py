@@ -15,10 +15,10 @@ BASES = ("suffix", "suffix+translator", "runs/a+b/checkpoint", "suffix+overlap+t
 #: At most one of each group.
 GROUPS = st.tuples(
     st.sampled_from([None, "tail", "separate-verify"]),
-    st.sampled_from([None, "overlap", "sequential"]),
+    st.sampled_from([None, "overlap", "sequential", "unasked"]),
     st.sampled_from([None, "shuffled"]),
     st.one_of(st.none(), st.integers(0, 9999).map(lambda n: f"nodes={n}")),
-)
+).filter(lambda groups: groups[1:3] != ("unasked", "shuffled"))
 
 
 @given(st.sampled_from(BASES), GROUPS, st.randoms(use_true_random=False))
@@ -91,6 +91,10 @@ def test_kinds(text: str, expected: Configuration) -> None:
     [
         ("suffix+tail+separate-verify", "tail and separate-verify"),
         ("suffix+sequential+nodes=3+overlap", "overlap and sequential"),
+        ("runs/x+unasked+overlap", "overlap and unasked"),
+        ("runs/x+unasked+sequential", "sequential and unasked"),
+        ("runs/x+unasked+shuffled", "shuffled and unasked"),
+        ("none+unasked", "unasked behind none"),
         ("suffix+nodes=3+nodes=4", "nodes stands twice"),
         ("suffix+shuffled+shuffled", "shuffled stands twice"),
         ("none+nodes=3", "nodes=3 behind none"),

@@ -1,4 +1,4 @@
-"""Configurations whose drafter reads hidden states: the same answers, and nothing predicted."""
+"""Configurations whose drafter reads hidden states: the same answers, and what is predicted."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from tests.bench.wallclock.ground import (
     with_costs,
 )
 from tests.decoding.states_kit import recorded
+from tests.drafters.crossmodal.kit import drafter_of
 from tests.drafters.ladder.test_drafting import level
 
 
@@ -51,6 +52,8 @@ def checkpoints(site: Site, ground: Ground) -> dict[str, Path]:
     for name, file in files.items():
         assert name in LADDER
         save_drafter(level(name, [pair]), file)
+    files["crossmodal"] = site.folder / "crossmodal.safetensors"
+    save_drafter(drafter_of([pair]), files["crossmodal"])
     return files
 
 
@@ -109,3 +112,29 @@ def test_nothing_is_predicted_and_that_is_said(
     assert rows["none"]["prediction"] is not None
     assert rows[name]["prediction"] is None
     assert [text for text in found.warnings if text.startswith(f"no prediction for {name}")]
+
+
+def test_what_reads_states_is_predicted_by_a_replay(
+    site: Site, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prediction's drafts are the measurement's: same passes, same tokens a pass."""
+    stay_here(monkeypatch)
+    name = str(checkpoints["crossmodal"])
+    ways = [f"{name}+sequential+gamma=3", f"{name}+unasked+gamma=3", f"{name}+sequential+shuffled"]
+    found = run(site.config(",".join(["none", *ways])), with_costs(site.folder / "predicted"))
+    rows = {row["name"]: row for row in found.payload["configurations"]}
+    for way in ways:
+        assert rows[way]["prediction"]["total_ms"] > 0
+        assert rows[way]["equality"]["equal"] == rows[way]["equality"]["answers"]
+    assert not [text for text in found.warnings if text.startswith("no prediction")]
+
+
+def test_an_event_model_that_is_not_asked_costs_nothing(
+    site: Site, ground: Ground, checkpoints: dict[str, Path]
+) -> None:
+    plain, _ = answered("none", ground, site)
+    found, answer = answered(f"{checkpoints['crossmodal']}+unasked+gamma=3", ground, site)
+    assert answer is not None
+    assert (found.tokens, found.warnings) == (plain.tokens, ())
+    assert found.event_model_ms is None
+    assert sum(one.drafted for one in found.forwards) > 0
