@@ -12,7 +12,7 @@ TRANSLATOR ?= runs/translator
 ASK    ?= Describe the following scene.
 CONFIGS ?= none,none+sequential,none+overlap,hf-generate,hf-prompt-lookup,seed-procedure,drafter-only,suffix,suffix+separate-verify,suffix+nodes=60,$(TRANSLATOR)+overlap,$(TRANSLATOR)+sequential,$(TRANSLATOR)+overlap+shuffled,suffix+$(TRANSLATOR)+overlap
 
-.PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens bench-gpu bench-embedded bench-store bench-wallclock clean
+.PHONY: setup demo test lint docs bench bench-scenes bench-drive bench-sessions bench-eventgpt bench-decoding bench-tokens bench-gpu bench-embedded bench-store bench-wallclock bench-crossmodal clean
 
 setup: $(VENV)/.ready
 
@@ -114,6 +114,10 @@ bench-wallclock: setup
 	test -e runs/wallclock_cold/result.json || $(WALLCLOCK) --out runs/wallclock_cold
 	test -e runs/wallclock_shared/result.json || $(WALLCLOCK) --picture shared --out runs/wallclock_shared
 	test -e runs/wallclock_apart/result.json || $(WALLCLOCK) --cores apart --out runs/wallclock_apart
+
+# A dataset with test drives: make bench-crossmodal WORLD=study
+bench-crossmodal: setup
+	$(BIN)/python benchmarks/crossmodal_cost.py --scene "$(WORLD)/test-0000/0" --json benchmarks/results/crossmodal_cost.json
 
 # Trains some twenty networks: an hour or two on a small machine; call again to go on.
 bench-tokens: setup

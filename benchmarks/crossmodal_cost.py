@@ -4,13 +4,14 @@ Over one answer of the target, token by token: drafts behind the prefix, the row
 accepted included, then a plain step, as in the decoding loop. A chain's time over its length is the
 price of a drafted token, a tree's over its depth that of a level.
 
-    python benchmarks/crossmodal_cost.py --drafter RUN --scene world/test-0000/0 [--json FILE]
+    python benchmarks/crossmodal_cost.py --scene world/test-0000/0 [--drafter RUN] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from measuring import refuse_below_one, reported, spread
 from crossdraft.base.clock import now_ms
 from crossdraft.base.result import machine
 from crossdraft.base.tree import DraftTree, Verification
+from crossdraft.bench.made_scene import MadeScene
 from crossdraft.decoding.arrival import RecordedStream
 from crossdraft.decoding.models import prompt_of
 from crossdraft.drafters.base import Budget, Context
@@ -36,12 +38,13 @@ LIMIT = 0.12
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     refuse_below_one(arguments, ("gamma", "nodes", "rounds", "threads"))
     torch.set_num_threads(arguments.threads)
-    drafter = find_drafter(arguments.drafter)
-    scene, gamma = find_scene(arguments.scene), arguments.gamma
+    pair, gamma = ModelPair.find(arguments.pair), arguments.gamma
+    drafter = find_drafter(arguments.drafter, pair.drafting)
+    scene: Any = MadeScene() if arguments.scene is None else find_scene(arguments.scene)
     budgets = {"chain": Budget.chain(gamma), "tree": Budget.tree(arguments.nodes, gamma)}
     steps_ms: list[float] = []
     ratios: dict[str, list[float]] = {name: [] for name in budgets}
-    with PairModels(ModelPair.find("embedded")) as models, torch.inference_mode():
+    with PairModels(pair) as models, torch.inference_mode():
         target, asked = models.target, arguments.question
         own = models.drafter.open(scene).answer_many([asked], 60, states=True)[0]
         said = target.open(scene).answer_many([asked], 60)[0].tokens
@@ -84,17 +87,18 @@ def lines(result: dict[str, Any]) -> list[str]:
     return made + [f"{name}: {passed}" for name, passed in result["checks"].items()]
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--drafter", required=True, help="a checkpoint of crossmodal")
-    parser.add_argument("--scene", required=True, help="a clip of the procedural drive")
+    parser.add_argument("--pair", default="embedded", help="a pair's name or file")
+    parser.add_argument("--drafter", default="crossmodal", help="a name, or a checkpoint")
+    parser.add_argument("--scene", help="a clip; left out, one that is made up")
     parser.add_argument("--question", default="Describe the following scene.")
     parser.add_argument("--gamma", type=int, default=5, help="length of chains, depth of trees")
     parser.add_argument("--nodes", type=int, default=16, help="of trees")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     return reported(lambda: measure(arguments), arguments.json, lines)
 
 
