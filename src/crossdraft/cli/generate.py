@@ -180,8 +180,8 @@ def generate(
         if overlap is not None and not hears:
             needless = f"drafter {speculator.drafter.name}, which reads no words of an event model"
             refuse_without_effect({"--overlap": overlap}, needless)
-        hears = hears and (way is None or way.mode != "none")
-        reads = answer_with == "drafter" or hears
+        asked_for = hears and (way is None or way.mode != "none")
+        reads = answer_with == "drafter" or asked_for
         shown = with_events(chosen, found) if reads else found
         for text in warnings_about(shown):
             warned.append(text)

@@ -413,6 +413,8 @@ def drafter_of(
         return drafter
     pair = models if isinstance(models, ModelPair) else getattr(models, "pair", None)
     drafting = pair.drafting if isinstance(pair, ModelPair) else DRAFTING
+    if drafter is None and isinstance(pair, ModelPair):
+        pair.target.place("target")  # what is missing first is the model, not what drafts for it
     return find_drafter(drafting if drafter is None else str(drafter), drafting)
 
 
