@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crossdraft.base.errors import InputError
 from crossdraft.drafters.base import Drafter
-from crossdraft.drafters.checkpoint import load_drafter
+from crossdraft.drafters.checkpoint import is_trainable, load_drafter
 from crossdraft.drafters.ensemble import EnsembleDrafter
 from crossdraft.drafters.registry import REGISTRY, create
 from crossdraft.drafters.trainable import Trainable
@@ -47,7 +47,8 @@ def with_checkpoints(text: str, drafting: str) -> str:
     Raises:
         InputError: what the pair brings cannot be read.
     """
-    if not drafting:
+    asked = _BETWEEN.findall(text)
+    if not drafting or not any(word == "ensemble" or is_trainable(word) for word in asked):
         return text
     pieces = _pieces(drafting)
     brought = {load_drafter(Path(p)).drafter.name: p for p in pieces if p not in REGISTRY}
