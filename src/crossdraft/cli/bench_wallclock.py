@@ -69,6 +69,15 @@ def wallclock(
         Literal["shared", "apart"],
         typer.Option(help="apart: the target on one core, the event model beside it on another."),
     ] = "shared",
+    rivals: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="Of --configs: also give speed-ups over these. [default: (hf-generate and "
+            "hf-prompt-lookup, where they are asked for)]",
+            show_default=False,
+        ),
+    ] = "",
     kth: Annotated[int, typer.Option(metavar="K", help="Also report the K-th token.")] = 10,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the bootstrap.")] = 0,
     overrides: Set = None,
@@ -112,6 +121,7 @@ def wallclock(
         picture=picture,
         threads=threads,
         cores=cores,
+        rivals=tuple(name.strip() for name in rivals.split(",") if name.strip()),
         kth=kth,
         seed=seed,
     )

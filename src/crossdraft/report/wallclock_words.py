@@ -23,8 +23,9 @@ DEFINITIONS = {
     "speed-up": "the baseline's summed time over the configuration's; 95 % interval, whole drives "
     "drawn with replacement",
     "× first, × token k": "the same of the time to that token",
-    "× hf-generate, × hf-prompt-lookup": "the same over what transformers takes with the same "
-    "model and prompt, plain and with its own prompt lookup",
+    "× another": "the same over another configuration, question by question; `hf-generate` and "
+    "`hf-prompt-lookup` are transformers with the same model and prompt, plain and with its own "
+    "prompt lookup",
     "rounds": "least and most speed-up of a single round: how much the machine's noise decides",
     "equal": "answers that are the baseline's token for token; + those that differ by rounding",
     "slower": "questions that took longer than the baseline, in brackets by more than 5 %",
@@ -100,7 +101,8 @@ def estimate(row: Mapping[str, Any], key: str) -> str:
 
 
 def over(row: Mapping[str, Any], rivals: Sequence[str]) -> list[str]:
-    return [number(value_of(row["speedup_over"].get(name))) for name in rivals]
+    found = (row["speedup_over"].get(name) for name in rivals)
+    return ["–" if one is None else cell(one) for one in found]
 
 
 def rounds(row: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ from crossdraft.training.validation import validate
 
 __all__ = ["BEST", "FINAL", "STATE", "EpochSink", "Trained", "fit"]
 
-#: Batches that are read ahead, where they carry states.
+#: Batches that are read ahead on an accelerator, where they carry states.
 _AHEAD = 2
 BEST, FINAL = "best_model.safetensors", "final_model.safetensors"
 
@@ -131,6 +131,9 @@ class _Course:
         self.steps = math.ceil(len(train) / self._together)
         # States of all held-out answers would not fit; they are read anew each time.
         self._streamed = any(need.endswith("_states") for need in drafter.batch_needs)
+        # On a CPU a thread that reads takes more than it gives: torch's threads of two callers
+        # fight for the same cores, and steps took 1.7 times as long (2 cores, torch 2.13).
+        self._ahead = self._streamed and drafter.device.type != "cpu"
         self._held_out = None if self._streamed else list(self._held_out_batches())
 
     def fingerprint(self) -> str:
@@ -163,7 +166,7 @@ class _Course:
             torch.manual_seed(torch.initial_seed() + team.rank)
         shares = (self._share(order[first : first + self._together])
                   for first in range(0, len(order), self._together))  # fmt: skip
-        return ahead(shares, _AHEAD) if self._streamed else shares
+        return ahead(shares, _AHEAD) if self._ahead else shares
 
     def _share(self, together: Sequence[int]) -> _Share:
         mine = together[self._team.rank :: self._team.world]
@@ -206,7 +209,7 @@ class _Course:
             self._batch(self._val, range(first, min(first + size, len(self._val))), needs)
             for first in range(0, len(self._val), size)
         )
-        with closed(ahead(batches, _AHEAD) if self._streamed else batches) as made:
+        with closed(ahead(batches, _AHEAD) if self._ahead else batches) as made:
             for batch in made:
                 yield batch.to(device)
 

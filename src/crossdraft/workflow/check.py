@@ -245,6 +245,11 @@ def _check_wallclock(config: StudyConfig, path: Path) -> None:
         raise InputError(
             f"wallclock.configs: {error.found}{named}", where=path, expected=error.expected
         ) from error
+    for rival in asked.rivals:
+        if rival not in asked.configs:
+            raise InputError(
+                f"wallclock.rivals: {rival!r}", where=path, expected="some of wallclock.configs"
+            )
     for text in asked.configs:
         for word in words_of(text):
             if is_trainable(word) and (word not in config.networks or not tested):

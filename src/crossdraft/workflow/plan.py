@@ -212,6 +212,7 @@ def _wallclock_config(config: StudyConfig, asked: Wallclock, out: Path) -> Wallc
         picture=asked.picture,
         threads=asked.threads,
         cores=asked.cores,
+        rivals=tuple(asked.rivals),
         kth=asked.kth,
         seed=asked.seed,
     )

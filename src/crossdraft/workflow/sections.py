@@ -234,6 +234,8 @@ class Wallclock(WithPair):
     picture: Literal["cold", "shared"] = "cold"
     threads: Positive | None = None
     cores: Literal["shared", "apart"] = "shared"
+    rivals: list[str] = []
+    """Configurations that speed-ups are also given over."""
     kth: Positive = 10
     seed: Whole = 0
 

@@ -20,7 +20,7 @@ from crossdraft.bench.wallclock.record import Run
 from crossdraft.decoding import verify
 from crossdraft.vlm.target import Target
 from tests.bench.wallclock.made_runs import run as made
-from tests.vlm.models import DRAFTABLE, MadeScene, Words, llama, scene_of, video_llava
+from tests.vlm.models import DRAFTABLE, VIDEO, MadeScene, Words, llama, scene_of, video_llava
 
 QUESTION = "what is here"
 MOST, PLACE = 12, 5
@@ -116,6 +116,20 @@ def test_a_large_margin_is_a_fault(make: Any, kind: str) -> None:
     assert found["margin"] > 1e-2 > found["noise"] > 0
     assert (found["plain"], found["other"]) == (plain[PLACE], wrong[PLACE])
     assert target.dtype == torch.float32
+
+
+def test_an_answer_may_say_a_placeholder_of_pictures() -> None:
+    target, scene = single(video_llava, "video")
+    plain = answered(target, scene)
+    with torch.no_grad():
+        # A row as long again as the largest is the argmax wherever that one was.
+        head_of(target)[VIDEO] = 2 * head_of(target)[plain[PLACE]]
+    plain = answered(target, scene)
+    assert VIDEO in plain[:-1]
+    place = plain.index(VIDEO)
+    wrong = (*plain[:place], plain[place] - 20, *plain[place + 1 :])
+    assert judge(target, scene, QUESTION, plain, wrong, place, MOST)["verdict"] == "fault"
+    assert judge(target, scene, QUESTION, wrong, plain, place, MOST)["verdict"] == "fault"
 
 
 def test_a_tie_is_rounding() -> None:

@@ -141,6 +141,18 @@ def test_other_answers_have_no_speedup(changes: dict[str, Any], why: str | None)
         assert row["speedup"] is None and row["slower"] is None and why in row["no_speedup"]
 
 
+def test_a_speed_up_over_another_is_question_by_question() -> None:
+    runs = [plain(number=n) for n in range(3)]
+    runs += [run("suffix", number=n, total_ms=ms) for n, ms in enumerate((200.0, 100.0, 60.0))]
+    runs += [run("other", number=n, total_ms=ms) for n, ms in enumerate((100.0, 50.0, 30.0))]
+    found = rows(summary(runs, facts(), facts("other"), rivals=("suffix",)))
+    faster = found["other"]["speedup_over"]["suffix"]
+    assert [faster[key] for key in ("value", "low", "high")] == [2.0, 2.0, 2.0]
+    assert found["suffix"]["speedup_over"]["suffix"]["value"] == 1.0
+    assert found["none"]["speedup_over"]["suffix"]["value"] < 1.0
+    assert rows(summary(runs, facts(), facts("other")))["other"]["speedup_over"] == {}
+
+
 def test_nobody_is_faster_than_a_rival_with_other_answers() -> None:
     runs = [plain(), run("suffix"), run("hf-generate", tokens=OTHER)]
     found = rows(summary(runs, facts(), facts("hf-generate", kind="hf")))

@@ -63,7 +63,9 @@ def rows_of(pair: Pair, first: int, end: int) -> RecordedRows:
     return RecordedRows(thoughts_of(pair).states("target")[first:end])
 
 
-def depths(drafter: CrossmodalDrafter, answers: Answers, steps: int) -> list[tuple[Tensor, Tensor]]:
+def depths(
+    drafter: CrossmodalDrafter, answers: Answers, steps: int, chosen: Tensor | None = None
+) -> list[tuple[Tensor, Tensor, Tensor]]:
     """All that `unrolled` yields."""
     with torch.no_grad():
-        return list(unrolled(drafter.network, answers, steps))
+        return list(unrolled(drafter.network, answers, steps, chosen))

@@ -37,7 +37,7 @@ def test_the_loss_by_hand(options: dict[str, Any], steps: int) -> None:
     ids = drafter._vocabulary.outputs
     assert ids is not None
     total, weights = 0.0, 0.0
-    for depth, (said, _) in enumerate(depths(drafter, answers, steps)):
+    for depth, (said, _, _) in enumerate(depths(drafter, answers, steps)):
         rows, tokens, true = [], [], []
         for row, pair in enumerate(PAIRS):
             states = thoughts_of(pair).states("target")
@@ -78,6 +78,27 @@ def test_every_weight_learns(memory: str) -> None:
         if name != "null_token":
             assert weight.grad is not None, name
             assert weight.grad.abs().sum() > 0, name
+
+
+def test_training_rolls_out_some_places_of_each_answer() -> None:
+    drafter = drafter_of(PAIRS, rollout_starts=4)
+    batch = batch_of(drafter)
+    assert drafter._chosen(batch) is None, "outside training it is all of them"
+    drafter.network.train()
+    torch.manual_seed(0)
+    seen: set[int] = set()
+    for _ in range(60):
+        chosen = drafter._chosen(batch)
+        assert chosen is not None and chosen.shape == (len(PAIRS), 4)
+        for starts, pair in zip(chosen.tolist(), PAIRS, strict=True):
+            length = len(pair.target_tokens)
+            assert len(set(starts)) == 4
+            assert sum(start < length for start in starts) == min(4, length)
+        seen.update(chosen[0].tolist())
+    assert seen == set(range(len(PAIRS[0].target_tokens)))
+    drafter = drafter_of(PAIRS, rollout_starts=0)
+    drafter.network.train()
+    assert drafter._chosen(batch) is None
 
 
 def test_what_is_hidden_follows_the_generator() -> None:

@@ -92,8 +92,8 @@ def test_every_depth_of_training_is_decoded(
             engine.grow(Budget.chain(steps), 0.0)
             engine._ends = ends
             for depth, state in enumerate(steered.seen):
-                said, inside = trained[depth]
-                assert inside[0, start]
+                said, places, inside = trained[depth]
+                assert inside[0, start] and places[0, start] == start + depth
                 assert torch.allclose(said[0, start], state, atol=1e-9)
 
 
@@ -102,9 +102,29 @@ def test_behind_the_end_nothing_is_inside() -> None:
     batch = batch_of(drafter, LONG)
     with torch.no_grad():
         answers = drafter._answers(batch)
-    for depth, (_, inside) in enumerate(depths(drafter, answers, 3)):
+    for depth, (_, _, inside) in enumerate(depths(drafter, answers, 3)):
         for row, pair in enumerate(LONG):
             assert int(inside[row].sum()) == max(0, len(pair.target_tokens) - depth)
+
+
+@given(st.data())
+@pytest.mark.parametrize("memory", DRAFTERS)
+def test_chains_do_not_depend_on_which_others_there_are(memory: str, data: st.DataObject) -> None:
+    drafter = DRAFTERS[memory]
+    batch = batch_of(drafter, LONG)
+    with torch.no_grad():
+        answers = drafter._answers(batch)
+    length = batch.target.shape[1]
+    count = data.draw(st.integers(1, length))
+    drawn = [data.draw(st.permutations(range(length)))[:count] for _ in LONG]
+    chosen = torch.tensor(drawn)
+    whole, some = depths(drafter, answers, STEPS), depths(drafter, answers, STEPS, chosen)
+    assert all(torch.equal(one, other) for one, other in zip(whole[0], some[0], strict=True))
+    for every, few in zip(whole[1:], some[1:], strict=True):
+        for row, starts in enumerate(drawn):
+            said, places, inside = (one[row, starts] for one in every)
+            assert torch.equal(places, few[1][row]) and torch.equal(inside, few[2][row])
+            assert torch.allclose(said[inside], few[0][row][inside], atol=1e-9)
 
 
 def test_padding_changes_nothing() -> None:
@@ -116,7 +136,7 @@ def test_padding_changes_nothing() -> None:
         together = depths(drafter, drafter._answers(whole), 3)
         for row, pair in enumerate(PAIRS):
             batch = replace(batch_of(drafter, [pair]), question_ids=(asked[row],))
-            for (one, inside), (all_of_them, _) in zip(
+            for (one, _, inside), (all_of_them, _, _) in zip(
                 depths(drafter, drafter._answers(batch), 3), together, strict=True
             ):
                 where = inside[0]

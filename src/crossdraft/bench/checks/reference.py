@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
+from crossdraft.vlm.image_text import picture_ids
 from crossdraft.vlm.prompt import Prompt
 
 
@@ -203,19 +204,43 @@ def read_rows(
 ) -> tuple[Tensor, Tensor]:
     """One forward over a prompt and an answer, without a cache.
 
+    An answer that says a picture's placeholder takes two: beside pictures a forward looks for one
+    behind each placeholder, so that the answer has to be read by itself.
+
     Returns:
         [tokens, vocab] logits and [tokens, hidden] last states of the rows that emit the tokens.
     """
-    count = len(tokens)
-    ids = torch.tensor([[*prompt, *tokens[:-1]]], device=model.get_input_embeddings().weight.device)
+    fed = tokens[:-1]
+    if inputs and not picture_ids(model.config).isdisjoint(fed):
+        first = _forward(model, prompt, 1, inputs, use_cache=True)
+        length = len(prompt) + len(fed)
+        rest = _forward(model, fed, len(fed), {"past_key_values": first.past_key_values}, length)
+        outs = [(first, 1), (rest, len(fed))]
+    else:
+        outs = [(_forward(model, [*prompt, *fed], len(tokens), inputs), len(tokens))]
+    logits = [out.logits[0, -count:] for out, count in outs]
+    hidden = [out.hidden_states[-1][0, -count:] for out, count in outs]
+    return torch.cat(logits), torch.cat(hidden)
+
+
+def _forward(
+    model: Any,
+    tokens: Sequence[int],
+    count: int,
+    inputs: Mapping[str, Any],
+    length: int | None = None,
+    *,
+    use_cache: bool = False,
+) -> Any:
+    """A forward of which the last `count` rows are wanted, over `length` rows with those before."""
+    ids = torch.tensor([list(tokens)], device=model.get_input_embeddings().weight.device)
     kept = "logits_to_keep" in inspect.signature(model.forward).parameters
-    out = model(
+    return model(
         input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        use_cache=False,
+        attention_mask=ids.new_ones(1, length or len(tokens)),
+        use_cache=use_cache,
         output_hidden_states=True,
         return_dict=True,
         **inputs,
         **({"logits_to_keep": count} if kept else {}),
     )
-    return out.logits[0, -count:].clone(), out.hidden_states[-1][0, -count:].clone()

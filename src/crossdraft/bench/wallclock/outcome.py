@@ -70,7 +70,7 @@ def outcome(
     about = {one.name: _facts(one, plan, ground, by) for one in plan.configurations}
     summary = summarise(
         runs, about, cost=ground.cost, step_ms=step_ms, predictions=forecasts, k=config.kth,
-        seed=config.seed,
+        seed=config.seed, rivals=config.rivals,
     )  # fmt: skip
     best = _best(summary.payload["configurations"], plan)
     shown = None

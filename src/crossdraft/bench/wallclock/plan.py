@@ -47,6 +47,8 @@ class WallclockConfig:
             for its questions.
         threads: of the target on a CPU; None: as torch has it.
         cores: `apart`: the target on one core and the event model's process on another one.
+        rivals: configurations, as they are written in `configs`, that speed-ups are given over as
+            well as over plain decoding and what transformers answers with.
         kth: the token whose arrival is reported beside the first and the last.
         seed: of the bootstrap.
     """
@@ -64,6 +66,7 @@ class WallclockConfig:
     picture: Picture = "cold"
     threads: int | None = None
     cores: Literal["shared", "apart"] = "shared"
+    rivals: tuple[str, ...] = ()
     kth: int = 10
     seed: int = 0
     drafters: Mapping[str, str] = field(default_factory=dict)
@@ -95,6 +98,13 @@ def _found(one: Configuration, config: WallclockConfig) -> Configuration:
     return replace(one, drafter=named or with_checkpoints(one.drafter, config.pair.drafting))
 
 
+def _refuse_strangers(rivals: Sequence[str], wanted: Sequence[Configuration]) -> None:
+    names = [one.name for one in wanted]
+    for rival in rivals:
+        if rival not in names:
+            raise InputError(f"{rival!r}", where="--rivals", expected=f"one of {', '.join(names)}")
+
+
 def refuse_sizes(config: WallclockConfig) -> None:
     sizes = (
         ("--alternations", config.rounds, 1), ("--warmup", config.warmup, 0),
@@ -111,6 +121,7 @@ def planned(config: WallclockConfig) -> Plan:
     wanted = tuple(_found(one, config) for one in configurations(config.configs))
     for one in wanted:
         _refuse_deaf(one)
+    _refuse_strangers(config.rivals, wanted)
     dataset = SceneDataset.open(config.scenes)
     test = places("test", dataset.of_split("test"), config.texts, config.questions)
     tested = {place.scene.drive for place in test}

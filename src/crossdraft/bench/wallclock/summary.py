@@ -88,6 +88,7 @@ def summarise(
     step_ms: float,
     baseline: str = "none",
     predictions: Mapping[str, Mapping[str, float | None]] | None = None,
+    rivals: Sequence[str] = (),
     k: int = 10,
     resamples: int = 2000,
     seed: int = 0,
@@ -102,6 +103,7 @@ def summarise(
         baseline: configuration that speed-ups are over.
         predictions: `total_ms` and `speedup` of configurations, from the test's tokens and none of
             its times.
+        rivals: other configurations that speed-ups are given over, beside transformers' own.
         k: the later token whose arrival is compared.
         resamples, seed: of the bootstrap.
 
@@ -120,9 +122,9 @@ def summarise(
     refused = {
         name: None if name == baseline else refusal(about[name], differing[name]) for name in about
     }
-    rivals = {
+    others = {
         name: None if refused[name] else answers[name]
-        for name in RIVALS
+        for name in dict.fromkeys((*RIVALS, *rivals))
         if name in answers and answers[name].runs
     }
     rows = []
@@ -132,9 +134,9 @@ def summarise(
         row = _facts(about[name], given, answers[baseline])
         row |= times(given, k) | passes(given, questions) | costs(given, cost, step_ms)
         if refused[name]:
-            row |= no_speed(rivals)
+            row |= no_speed(others)
         else:
-            row |= speed(given, answers[baseline], rivals, questions, k)
+            row |= speed(given, answers[baseline], others, questions, k)
         row["no_speedup"] = refused[name]
         rows.append(row | {"prediction": judged((predictions or {}).get(name), row)})
     payload = {

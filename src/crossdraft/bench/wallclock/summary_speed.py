@@ -20,7 +20,7 @@ from crossdraft.bench.wallclock.summary_questions import (
     total,
 )
 
-#: Others that a speed-up is given over, where they ran.
+#: Others that a speed-up is always given over, where they ran.
 RIVALS = ("hf-generate", "hf-prompt-lookup")
 
 

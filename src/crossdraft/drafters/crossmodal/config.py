@@ -29,6 +29,9 @@ class CrossmodalConfig:
     )
     token_conditioning: bool = option(True, "See the token that is fixed, not the state alone.")
     rollout_steps: int = option(5, "Tokens ahead that are learnt, off the network's predictions.")
+    rollout_starts: int = option(
+        24, "Places of each answer, drawn anew each time, that training rolls out; 0: all."
+    )
     rollout_decay: float = option(0.8, "Weight of each step beside that of the one before it.")
     kl_weight: float = option(1.0, "Weight of the divergence from the target's distribution.")
     acceptance_weight: float = option(
@@ -49,6 +52,8 @@ class CrossmodalConfig:
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.rollout_starts < 0:
+            raise ValueError(f"rollout_starts is {self.rollout_starts}, expected 0 or more")
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim {self.embed_dim} is no multiple of {self.num_heads} heads")
         for name in ("dropout", "state_dropout"):

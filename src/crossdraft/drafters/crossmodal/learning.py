@@ -108,15 +108,16 @@ class LearningCrossmodal(Trainable):
         answers = self._answers(batch)
         values, weights = [], []
         counted = (0, 0, 0)
-        for depth, (states, inside) in enumerate(
-            unrolled(self.network, answers, config.rollout_steps)
-        ):
-            label = _ahead(labels, depth, IGNORE)
-            chosen = inside & (label != IGNORE)
-            if not chosen.any():
+        depths = unrolled(self.network, answers, config.rollout_steps, self._chosen(batch))
+        for depth, (states, places, inside) in enumerate(depths):
+            row, column = inside.nonzero(as_tuple=True)
+            place = places[row, column]
+            known = labels[row, place] != IGNORE
+            row, column, place = row[known], column[known], place[known]
+            if not len(row):
                 break
-            logits = ends.logits(states[chosen])
-            label, truth = label[chosen], _ahead(wanted, depth, 0.0)[chosen]
+            logits = ends.logits(states[row, column])
+            label, truth = labels[row, place], wanted[row, place]
             if depth == 0:
                 counted = hits(logits.detach(), label)
             values.append(self._of_step(logits, label, truth))
@@ -126,6 +127,15 @@ class LearningCrossmodal(Trainable):
             return Loss(answers.tokens.sum() * 0.0 + self._nothing(), beyond, 0, 0)
         value = torch.stack([w * v for w, v in zip(weights, values, strict=True)]).sum()
         return Loss(value / sum(weights), beyond, counted[1], counted[2])
+
+    def _chosen(self, batch: TokenBatch) -> Tensor | None:
+        """[batch, rollout_starts] of each answer, drawn anew for every batch; None: all of them."""
+        count, length = self.config.rollout_starts, batch.target.shape[1]
+        if not self.network.training or not count or count >= length:
+            return None
+        inside = torch.arange(length) < batch.target_lengths.cpu()[:, None]
+        drawn = torch.rand(inside.shape).masked_fill(~inside, -1.0)
+        return drawn.topk(count, dim=1).indices.to(batch.target.device)
 
     def _nothing(self) -> Tensor:
         return sum((weight.sum() * 0.0 for weight in self.network.parameters()), torch.zeros(()))
@@ -147,7 +157,7 @@ class LearningCrossmodal(Trainable):
         chains = torch.full((*batch.target.shape, gamma), NO_PROPOSAL, device=batch.target.device)
         # Behind a draft that is not the target's token nothing counts, so true tokens will do.
         steps = unrolled(self.network, self._answers(batch), gamma)
-        for depth, (states, inside) in enumerate(steps):
+        for depth, (states, _, inside) in enumerate(steps):
             best = ends.ids[ends.logits(states).argmax(-1)]
             chains[:, :, depth] = torch.where(inside, best, NO_PROPOSAL)
         return chains
@@ -259,11 +269,3 @@ class LearningCrossmodal(Trainable):
         except RuntimeError as error:
             raise InputError(f"tensors do not fit a crossmodal drafter ({error})") from error
         return drafter
-
-
-def _ahead(values: Tensor, depth: int, fill: float) -> Tensor:
-    """[batch, n, ...] of the place `depth` further on."""
-    if not depth:
-        return values
-    behind = torch.full_like(values[:, :depth], fill)
-    return torch.cat([values[:, depth:], behind], dim=1)[:, : values.shape[1]]

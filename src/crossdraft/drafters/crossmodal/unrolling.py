@@ -1,8 +1,8 @@
 """The network over whole answers at once: what it says behind every start, several tokens deep.
 
-Beside the true rows stand rows of each depth, one per start; each sees the true rows before its
-start and the predicted rows of its own chain, no other, and as much of the memory as had arrived
-when its chain was begun.
+Beside the true rows stand rows of each depth, one per start that is gone on with; each sees the
+true rows before its start and the predicted rows of its own chain, no other, and as much of the
+memory as had arrived when its chain was begun.
 """
 
 from __future__ import annotations
@@ -42,31 +42,46 @@ class Answers:
     arrived: Tensor
 
 
-def unrolled(network: Crossmodal, answers: Answers, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+def unrolled(
+    network: Crossmodal, answers: Answers, steps: int, chosen: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Chains behind every start, one depth after the other.
 
+    Args:
+        chosen: [batch, s] starts, each of a row once, whose chains are deeper than one token; None:
+            all of them. What the rows of one chain say does not depend on which others there are.
+
     Yields:
-        For depth d the states [batch, n, hidden] that chains predict: of start i, which knows the
-        first i tokens, the state i + d; and [batch, n] whether the answer has a token there.
+        For depth d and a row's s starts (all, n, at depth 0) the states [batch, s, hidden] that
+        chains predict: of start i, which knows the first i tokens, the state i + d; [batch, s]
+        those places i + d; and [batch, s] whether the answer has a token there.
     """
     batch, length = answers.tokens.shape[:2]
     device = answers.tokens.device
-    start = torch.arange(length, device=device)
+    start = torch.arange(length, device=device).expand(batch, -1)
     asked = answers.question.shape[1]
     first, past = _true_rows(network, answers)
     said = first[:, asked - 1 :]
-    true = _true_mask(answers)[:, :, asked - 1 :]
+    yield said, start, start < answers.lengths[:, None]
+    mask = _true_mask(answers)[:, :, asked - 1 :]
     seen = _memory_mask(answers.arrived, answers.memory)
-    own = torch.eye(length, dtype=torch.bool, device=device).expand(batch, 1, -1, -1)
-    mask = true
-    for depth in range(steps):
-        inside = start + depth < answers.lengths[:, None]
-        if depth:
-            place = (start + depth - 1).clamp(max=length - 1)
-            rows = network.answer_rows(said, answers.tokens[:, place], place)
-            mask = torch.cat([mask, own], dim=3)
-            said, past = network.extend(rows, past, answers.memory, mask, seen)
-        yield said, inside
+    if chosen is not None:
+        start, said = chosen, _rows_at(said, chosen)
+        mask, seen = (_rows_at(one[:, 0].expand(batch, -1, -1), chosen)[:, None]
+                      for one in (mask, seen))  # fmt: skip
+    own = torch.eye(start.shape[1], dtype=torch.bool, device=device).expand(batch, 1, -1, -1)
+    for depth in range(1, steps):
+        place = start + depth
+        before = (place - 1).clamp(max=length - 1)
+        rows = network.answer_rows(said, _rows_at(answers.tokens, before), before)
+        mask = torch.cat([mask, own], dim=3)
+        said, past = network.extend(rows, past, answers.memory, mask, seen)
+        yield said, place, place < answers.lengths[:, None]
+
+
+def _rows_at(values: Tensor, places: Tensor) -> Tensor:
+    """[batch, s, ...] of [batch, n, ...] at [batch, s]."""
+    return values[torch.arange(len(values), device=values.device)[:, None], places]
 
 
 def _true_rows(network: Crossmodal, answers: Answers) -> tuple[Tensor, Decoded]:
