@@ -111,7 +111,8 @@ def test_a_shuffled_twin_stands_under_the_alignment_of_its_drafter() -> None:
 
 def test_a_measured_speed_up_stands_beside_its_own_drafter() -> None:
     timed = {
-        "suffix+translator": 1.3, "translator+typical": 1.9, "translator+sequential": 1.1,
+        "suffix+translator": 1.3, "translator+typical": 1.9, "translator+unasked": 1.8,
+        "translator+sequential": 1.1,
         "translator+shuffled": 0.9, "suffix": 1.2, "seed-procedure=translator": 0.8,
     }  # fmt: skip
     names = ("suffix", "translator", "suffix+translator", "translator@shuffled")

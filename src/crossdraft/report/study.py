@@ -151,11 +151,12 @@ def _shown(metrics: Mapping[str, Any], key: str, scale: float = 1, digits: int =
 
 def _speeds(result: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Measured speed-ups by column and by the name of the drafter's row; answers that need not be
-    the target's own are left to the table of times."""
+    the target's own, and drafters without the words that the row's tau is of, are left to the table
+    of times."""
     by: dict[str, dict[str, str]] = {"speed-up": {}, "speed-up, seed procedure": {}}
     for one in (result.get("wallclock") or {"configurations": []})["configurations"]:
         way = Configuration.parse(one["name"])
-        if way.rule is not None:
+        if way.rule is not None or way.beside == "unasked":
             continue
         name = (way.drafter or one["name"]) + ("@shuffled" if way.shuffled else "")
         # Of several ways of one drafter the first that is named.
