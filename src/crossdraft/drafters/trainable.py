@@ -235,9 +235,10 @@ class Trainable(Drafter):
     def describe(self) -> dict[str, Any]:
         """Plain JSON that, with the tensors, is enough to restore the drafter."""
 
-    @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """Weights as a checkpoint keeps them (which may be wider than the live network's)."""
+        state = self.network.state_dict()
+        return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
     @classmethod
     @abstractmethod
@@ -267,6 +268,20 @@ class Trainable(Drafter):
     def options(self) -> dict[str, Any]:
         """The configuration as plain values."""
         return asdict(self.config)
+
+    def refuse_width(self, whose: str, found: int, trained: int) -> None:
+        """Refuse states of a width that the network was not made for.
+
+        Raises:
+            InputError: they have another.
+        """
+        if found != trained:
+            raise InputError(
+                f"the {whose} states are {found} wide",
+                where=self.name,
+                expected=f"{trained}, as it was trained on",
+                hint="a drafter is of the two models that it was trained with",
+            )
 
     @property
     def parameters(self) -> int:

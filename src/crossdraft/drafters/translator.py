@@ -230,10 +230,6 @@ class TranslatorDrafter(Trainable):
             "targets": self._targets.rows()["outputs"],
         }
 
-    def tensors(self) -> dict[str, Tensor]:
-        state = self.network.state_dict()
-        return {name: value.detach().cpu().contiguous() for name, value in state.items()}
-
     @classmethod
     def restore(cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TranslatorDrafter:
         drafter = cls(cls.config_from(about["config"]))

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from crossdraft.base.clock import now_ms
-from crossdraft.base.errors import InputError
 from crossdraft.base.tree import DraftTree, Verification
 from crossdraft.drafters.base import Budget, Context, Rows, Snapshot
 from crossdraft.drafters.crossmodal.config import CrossmodalConfig
@@ -72,7 +71,7 @@ class CrossmodalDrafter(LearningCrossmodal):
         # Trained, and given what tokens are read off with.
         self._reads_head = self._hidden > 0 and context.head is not None
         if context.head is not None and self._reads_head:
-            self._refuse_width("target's", context.head.hidden, self._hidden)
+            self.refuse_width("target's", context.head.hidden, self._hidden)
             self._engine = self._engine_here(context)
             self._engine.begin(self._shown_question(context.question_ids))
 
@@ -123,7 +122,7 @@ class CrossmodalDrafter(LearningCrossmodal):
         states = snapshot.states
         if self.config.memory == "none" or states is None or not len(states):
             return
-        self._refuse_width("event model's", states.shape[1], self._draft_hidden)
+        self.refuse_width("event model's", states.shape[1], self._draft_hidden)
         count = min(len(states), self.max_length)
         if count > self._remembered:
             fresh = slice(self._remembered, count)
@@ -146,15 +145,6 @@ class CrossmodalDrafter(LearningCrossmodal):
         first = max(0, kept)
         self._engine.extend(kept, prefix[first:], self._states[first : len(prefix)])
         self._rows, self._seen = rows, self._remembered
-
-    def _refuse_width(self, whose: str, found: int, trained: int) -> None:
-        if found != trained:
-            raise InputError(
-                f"the {whose} states are {found} wide",
-                where=self.name,
-                expected=f"{trained}, as it was trained on",
-                hint="a drafter is of the two models that it was trained with",
-            )
 
 
 def _worth(tree: Grown, least: float) -> Grown:

@@ -252,10 +252,6 @@ class LearningCrossmodal(Trainable):
             "targets": self._vocabulary.rows()["outputs"] if self.config.trim_vocabulary else None,
         }
 
-    def tensors(self) -> dict[str, Tensor]:
-        state = self.network.state_dict()
-        return {name: value.detach().cpu().contiguous() for name, value in state.items()}
-
     @classmethod
     def restore(cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
         drafter = cls(cls.config_from(about["config"]))

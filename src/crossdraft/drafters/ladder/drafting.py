@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from crossdraft.base.errors import InputError
 from crossdraft.base.tree import DraftTree, Verification
 from crossdraft.drafters.base import Budget, Context, Rows
 from crossdraft.drafters.best_first import best_first_tree
@@ -72,7 +71,7 @@ class LadderDrafter(LearningLevel):
 
     def begin(self, context: Context) -> None:
         if self._made and context.head is not None:
-            self._refuse_width("target's", context.head.hidden, self.widths.hidden)
+            self.refuse_width("target's", context.head.hidden, self.widths.hidden)
         self._context = context
         self._kept = KeptRows(self.network) if self._made else None
 
@@ -165,17 +164,8 @@ class LadderDrafter(LearningLevel):
         """[1, end - first, draft_hidden] of all states of the event model."""
         if event is None:
             return None
-        self._refuse_width("event model's", event.shape[-1], self.widths.draft_hidden)
+        self.refuse_width("event model's", event.shape[-1], self.widths.draft_hidden)
         return event[first:end][None].to(self.device)
-
-    def _refuse_width(self, whose: str, found: int, trained: int) -> None:
-        if found != trained:
-            raise InputError(
-                f"the {whose} states are {found} wide",
-                where=self.name,
-                expected=f"{trained}, as it was trained on",
-                hint="a drafter is of the two models that it was trained with",
-            )
 
     def _following(self, prefix: Sequence[int]) -> bool:
         """Whether the event model reads the target's words; else its own are what there is."""

@@ -203,10 +203,6 @@ class LearningLevel(StateDrafter):
             "follows": self.follows,
         }
 
-    def tensors(self) -> dict[str, Tensor]:
-        state = self.network.state_dict()
-        return {name: value.detach().cpu().contiguous() for name, value in state.items()}
-
     @classmethod
     def restore(cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
         drafter = cls(cls.config_from(about["config"]))
