@@ -6,7 +6,9 @@ Each process of a team sees its share of every batch; gradients are averaged ove
 
 from __future__ import annotations
 
+import atexit
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -19,6 +21,8 @@ from crossdraft.base.errors import InputError
 
 #: How long a process waits for the others; torchrun ends it at once where one of them dies.
 _PATIENCE = timedelta(hours=12)
+#: How long a process waits for its own threads before it ends.
+_LETTING_GO_S = 0.2
 
 
 class Alone:
@@ -73,6 +77,16 @@ class Torchrun(Alone):
         self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=options)
         self.rank = self._accelerator.process_index
         self.world = self._accelerator.num_processes
+        atexit.register(self._leave)
+
+    def _leave(self) -> None:
+        """Before the process ends.
+
+        A thread of gloo's lets go of the last collective's tensors as soon as it is given the
+        interpreter's lock. Where the interpreter ends first, it aborts the process (torch 2.13).
+        """
+        time.sleep(_LETTING_GO_S)
+        self._accelerator.end_training()
 
     def joined(self, module: nn.Module) -> nn.Module:
         joined: nn.Module = self._accelerator.prepare_model(module)
